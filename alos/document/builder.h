@@ -6,7 +6,6 @@
 #ifndef ALOS_DOCUMENT_BUILDER_H_
 #define ALOS_DOCUMENT_BUILDER_H_
 
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,6 +13,7 @@
 #include <string_view>
 
 #include "absl/container/inlined_vector.h"
+#include "alos/base/check.h"
 #include "alos/document/internal/message_pack.h"
 #include "alos/document/value.h"
 
@@ -103,7 +103,7 @@ class Builder {
 inline void Builder::BeginValue() {
   if (open_.empty()) return;
   Open& open = open_.back();
-  assert((!open.is_document || open.has_key) && "a value in a document needs a Key first");
+  ALOS_DCHECK((!open.is_document || open.has_key) && "a value in a document needs a Key first");
   open.has_key = false;
   ++open.count;
 }
@@ -139,7 +139,7 @@ inline Builder& Builder::Double(double value) {
 }
 
 inline Builder& Builder::String(std::string_view value) {
-  assert(value.size() <= UINT32_MAX);
+  ALOS_DCHECK(value.size() <= UINT32_MAX);
   BeginValue();
   document_internal::AppendStringHeader(out_, static_cast<std::uint32_t>(value.size()));
   out_->append(value);
@@ -147,7 +147,7 @@ inline Builder& Builder::String(std::string_view value) {
 }
 
 inline Builder& Builder::Binary(std::string_view value) {
-  assert(value.size() <= UINT32_MAX);
+  ALOS_DCHECK(value.size() <= UINT32_MAX);
   BeginValue();
   document_internal::AppendBinaryHeader(out_, static_cast<std::uint32_t>(value.size()));
   out_->append(value);
@@ -155,15 +155,15 @@ inline Builder& Builder::Binary(std::string_view value) {
 }
 
 inline Builder& Builder::Time(Timestamp value) {
-  assert(value.nanoseconds <= document_internal::kNanosecondsMax);
+  ALOS_DCHECK(value.nanoseconds <= document_internal::kNanosecondsMax);
   BeginValue();
   document_internal::AppendTimestamp(out_, value.seconds, value.nanoseconds);
   return *this;
 }
 
 inline Builder& Builder::Extension(std::int8_t type, std::string_view data) {
-  assert(type != document_internal::kTimestampExtension);
-  assert(data.size() <= UINT32_MAX);
+  ALOS_DCHECK(type != document_internal::kTimestampExtension);
+  ALOS_DCHECK(data.size() <= UINT32_MAX);
   BeginValue();
   document_internal::AppendExtensionHeader(out_, type, static_cast<std::uint32_t>(data.size()));
   out_->append(data);
@@ -177,9 +177,9 @@ inline Builder& Builder::Raw(ValueView value) {
 }
 
 inline Builder& Builder::Key(std::string_view key) {
-  assert(!open_.empty() && open_.back().is_document && "a Key needs an open document");
-  assert(!open_.back().has_key && "two keys without a value between them");
-  assert(key.size() <= UINT32_MAX);
+  ALOS_DCHECK(!open_.empty() && open_.back().is_document && "a Key needs an open document");
+  ALOS_DCHECK(!open_.back().has_key && "two keys without a value between them");
+  ALOS_DCHECK(key.size() <= UINT32_MAX);
   open_.back().has_key = true;
   document_internal::AppendStringHeader(out_, static_cast<std::uint32_t>(key.size()));
   out_->append(key);
@@ -203,13 +203,13 @@ inline Builder& Builder::Start(bool is_document, std::uint32_t count) {
 }
 
 inline Builder& Builder::End(bool is_document) {
-  assert(!open_.empty() && "End without Start");
+  ALOS_DCHECK(!open_.empty() && "End without Start");
   const Open open = open_.back();
   open_.pop_back();
-  assert(open.is_document == is_document && "EndDocument closes documents, EndArray arrays");
-  assert(!open.has_key && "the last key has no value");
+  ALOS_DCHECK(open.is_document == is_document && "EndDocument closes documents, EndArray arrays");
+  ALOS_DCHECK(!open.has_key && "the last key has no value");
   if (open.announced_count != kCountUnknown) {
-    assert(open.count == open.announced_count && "the announced count was not kept");
+    ALOS_DCHECK(open.count == open.announced_count && "the announced count was not kept");
     return *this;
   }
   if (open.count <= 15) {
@@ -229,13 +229,13 @@ inline Builder& Builder::End(bool is_document) {
 
 inline Builder& Builder::StartDocument() { return Start(true, kCountUnknown); }
 inline Builder& Builder::StartDocument(std::size_t count) {
-  assert(count < kCountUnknown);
+  ALOS_DCHECK(count < kCountUnknown);
   return Start(true, static_cast<std::uint32_t>(count));
 }
 inline Builder& Builder::EndDocument() { return End(true); }
 inline Builder& Builder::StartArray() { return Start(false, kCountUnknown); }
 inline Builder& Builder::StartArray(std::size_t count) {
-  assert(count < kCountUnknown);
+  ALOS_DCHECK(count < kCountUnknown);
   return Start(false, static_cast<std::uint32_t>(count));
 }
 inline Builder& Builder::EndArray() { return End(false); }

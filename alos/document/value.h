@@ -9,7 +9,6 @@
 
 #include <array>
 #include <bit>
-#include <cassert>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -27,9 +26,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "alos/base/check.h"
 #include "alos/document/internal/message_pack.h"
 
 namespace alos {
+
+namespace document_internal {
+struct ViewAccess;
+}
 
 enum class ValueType : std::uint8_t {
   kNull,
@@ -110,7 +114,7 @@ class ValueView {
   // REQUIRES: Parse has accepted these very bytes before (a stored record whose checksum was
   // verified, the output of a Builder). Checks nothing.
   static ValueView FromTrusted(std::string_view bytes) {
-    assert(!bytes.empty());
+    ALOS_DCHECK(!bytes.empty());
     return ValueView(bytes.data(), bytes.size());
   }
 
@@ -157,6 +161,8 @@ class ValueView {
   std::optional<ValueView> At(std::size_t position) const;
 
  private:
+  friend struct document_internal::ViewAccess;
+
   static constexpr char kNil[] = "\xc0";
 
   // size 0: not known yet.
@@ -177,6 +183,13 @@ struct ValueView::Entry {
 };
 
 namespace document_internal {
+
+// For the other headers of this module, which walk validated bytes with a cursor.
+struct ViewAccess {
+  // The view of the valid value at `p`; its size is found out when bytes() is asked for.
+  static ValueView At(const char* p) { return ValueView(p, 0); }
+  static const char* Data(ValueView value) { return value.data_; }
+};
 
 // Reads the string at *p (a key) and moves *p past it. REQUIRES: a valid string there.
 inline std::string_view TakeString(const char** p) {
@@ -435,7 +448,7 @@ inline bool ValueView::IsDocument() const {
 }
 
 inline bool ValueView::AsBool() const {
-  assert(IsBool());
+  ALOS_DCHECK(IsBool());
   return lead() == 0xc3;
 }
 
@@ -452,7 +465,7 @@ inline std::int64_t ValueView::AsInt64() const {
       return document_internal::Load32(p);
     case 0xcf: {
       const std::uint64_t value = document_internal::Load64(p);
-      assert(value <= static_cast<std::uint64_t>(INT64_MAX));
+      ALOS_DCHECK(value <= static_cast<std::uint64_t>(INT64_MAX));
       return static_cast<std::int64_t>(value);
     }
     case 0xd0:
@@ -464,7 +477,7 @@ inline std::int64_t ValueView::AsInt64() const {
     case 0xd3:
       return static_cast<std::int64_t>(document_internal::Load64(p));
     default:
-      assert(false && "AsInt64 of a value that is no integer");
+      ALOS_DCHECK(false && "AsInt64 of a value that is no integer");
       return 0;
   }
 }
@@ -472,7 +485,7 @@ inline std::int64_t ValueView::AsInt64() const {
 inline std::uint64_t ValueView::AsUint64() const {
   if (lead() == 0xcf) return document_internal::Load64(data_ + 1);
   const std::int64_t value = AsInt64();
-  assert(value >= 0);
+  ALOS_DCHECK(value >= 0);
   return static_cast<std::uint64_t>(value);
 }
 
@@ -491,7 +504,7 @@ inline double ValueView::AsDouble() const {
 
 inline std::string_view ValueView::AsString() const {
   if (!IsString()) [[unlikely]] {
-    assert(false && "AsString of a value that is no string");
+    ALOS_DCHECK(false && "AsString of a value that is no string");
     return {};
   }
   const char* p = data_;
@@ -501,7 +514,7 @@ inline std::string_view ValueView::AsString() const {
 inline std::string_view ValueView::AsBinary() const {
   const std::uint8_t byte = lead();
   if (byte < 0xc4 || byte > 0xc6) [[unlikely]] {
-    assert(false && "AsBinary of a value that is not binary");
+    ALOS_DCHECK(false && "AsBinary of a value that is not binary");
     return {};
   }
   return {data_ + document_internal::kLeads[byte].header_size, document_internal::LoadCount(data_)};
@@ -513,7 +526,7 @@ inline std::string_view ValueView::ExtensionData() const {
     return {data_ + 2, static_cast<std::size_t>(lead.header_size - 2)};
   }
   if (document_internal::kTypes[this->lead()] != ValueType::kExtension) [[unlikely]] {
-    assert(false && "ExtensionData of a value that is no extension");
+    ALOS_DCHECK(false && "ExtensionData of a value that is no extension");
     return {};
   }
   return {data_ + lead.header_size, document_internal::LoadCount(data_)};
@@ -538,7 +551,7 @@ inline Timestamp ValueView::AsTimestamp() const {
       return {static_cast<std::int64_t>(document_internal::Load64(data.data() + 4)),
               document_internal::Load32(data.data())};
     default:
-      assert(false && "AsTimestamp of a value that is no timestamp");
+      ALOS_DCHECK(false && "AsTimestamp of a value that is no timestamp");
       return {};
   }
 }
@@ -563,7 +576,7 @@ inline std::size_t ValueView::size() const {
 }
 
 inline ElementRange ValueView::elements() const {
-  assert(IsArray());
+  ALOS_DCHECK(IsArray());
   if (!IsArray()) [[unlikely]] {
     return ElementRange(data_, 0);
   }
@@ -571,7 +584,7 @@ inline ElementRange ValueView::elements() const {
 }
 
 inline EntryRange ValueView::entries() const {
-  assert(IsDocument());
+  ALOS_DCHECK(IsDocument());
   if (!IsDocument()) [[unlikely]] {
     return EntryRange(data_, 0);
   }
