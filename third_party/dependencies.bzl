@@ -6,7 +6,7 @@ says in one line each why a dependency was chosen and what its licence is.
 """
 
 load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
-load("//third_party:debian.bzl", "debian_archive")
+load("//third_party:debian.bzl", "bundled_repository", "debian_archive")
 
 def alos_dependencies():
     """Declares the repositories that alos and its tests build with."""
@@ -15,9 +15,9 @@ def alos_dependencies():
     if native.bazel_version == "" or native.bazel_version.startswith("4."):
         for name in ["rules_cc", "rules_java", "rules_proto", "remote_coverage_tools"]:
             maybe(
-                native.local_repository,
+                bundled_repository,
                 name = name,
-                path = "third_party/shims/" + name,
+                workspace_file = Label("//third_party/shims/%s:WORKSPACE" % name),
             )
     maybe(
         debian_archive,
@@ -29,7 +29,7 @@ def alos_dependencies():
         debian_archive,
         name = "com_google_absl",
         files = {"abseil/abseil_20220623.1.orig.tar.gz": "abfe2897f3a30edaa74bc34365afe3c2a3cd012091a97dc7e008f7016adcd5fe"},
-        patches = ["@alos//third_party/abseil:platforms.patch"],
+        patches = [Label("//third_party/abseil:platforms.patch")],
         strip_prefix = "abseil-20220623.1",
     )
     maybe(
@@ -42,7 +42,7 @@ def alos_dependencies():
         debian_archive,
         name = "com_github_google_benchmark",
         files = {"benchmark/benchmark_1.7.1.orig.tar.gz": "6430e4092653380d9dc4ccb45a1e2dc9259d581f4866dc0759713126056bc1d7"},
-        patches = ["@alos//third_party/benchmark:libpfm.patch"],
+        patches = [Label("//third_party/benchmark:libpfm.patch")],
         strip_prefix = "benchmark-1.7.1",
     )
     maybe(
@@ -55,59 +55,59 @@ def alos_dependencies():
     maybe(
         debian_archive,
         name = "com_googlesource_code_re2",
-        build_file = "@alos//third_party/re2:re2.BUILD",
+        build_file = Label("//third_party/re2:re2.BUILD"),
         files = {
             "re2/re2_20220601+dfsg.orig.tar.xz": "3bc61251da3b0b97be40a8a127818c517c62516e4eda11fc901d29496663df54",
             # The +dfsg tarball lacks the generated tables; they are made from this.
             "unicode-data/unicode-data_15.0.0-1_all.deb": "5efef23bbb1c6a133ecbdd63a2cfa07159ccacf5466a49e2426101c5ecd691fc",
         },
-        patches = ["@alos//third_party/re2:unicode.patch"],
+        patches = [Label("//third_party/re2:unicode.patch")],
         strip_prefix = "re2-2022-06-01",
     )
     maybe(
         debian_archive,
         name = "lz4",
-        build_file = "@alos//third_party/lz4:lz4.BUILD",
+        build_file = Label("//third_party/lz4:lz4.BUILD"),
         files = {"lz4/lz4_1.9.4.orig.tar.gz": "0b0e3aa07c8c063ddf40b082bdf7e37a1562bda40a0ff5272957f3e987e0e54b"},
         strip_prefix = "lz4-1.9.4",
     )
     maybe(
         debian_archive,
         name = "zstd",
-        build_file = "@alos//third_party/zstd:zstd.BUILD",
+        build_file = Label("//third_party/zstd:zstd.BUILD"),
         files = {"libzstd/libzstd_1.5.4+dfsg2.orig.tar.xz": "8cf4bbb65e77ec348d052c8d6230eba66d435bddf64c8b5be2fcb16880c19953"},
         strip_prefix = "zstd-1.5.4",
     )
     maybe(
         debian_archive,
         name = "xxhash",
-        build_file = "@alos//third_party/xxhash:xxhash.BUILD",
+        build_file = Label("//third_party/xxhash:xxhash.BUILD"),
         files = {"xxhash/xxhash_0.8.1.orig.tar.gz": "3bb6b7d6f30c591dd65aaaff1c8b7a5b94d81687998ca9400082c739a690436c"},
         strip_prefix = "xxHash-0.8.1",
     )
     maybe(
         debian_archive,
         name = "croaring",
-        build_file = "@alos//third_party/croaring:croaring.BUILD",
+        build_file = Label("//third_party/croaring:croaring.BUILD"),
         files = {"croaring/croaring_0.2.66+ds.orig.tar.xz": "895354a08c6142643c193f3b31b079884796640b65c7a54094069b3b98feda3c"},
         strip_prefix = "CRoaring-0.2.66",
     )
     maybe(
         debian_archive,
         name = "liburing",
-        build_file = "@alos//third_party/liburing:liburing.BUILD",
+        build_file = Label("//third_party/liburing:liburing.BUILD"),
         files = {"liburing/liburing_2.3.orig.tar.gz": "2eac26f880125d83f75ba8641fde5d88226dd352d3cee95d45a9128758a8f1be"},
         strip_prefix = "liburing-2.3",
     )
     maybe(
         debian_archive,
         name = "msgpack",
-        build_file = "@alos//third_party/msgpack:msgpack.BUILD",
+        build_file = Label("//third_party/msgpack:msgpack.BUILD"),
         files = {"msgpack-cxx/libmsgpack-cxx-dev_4.1.3-1_amd64.deb": "9adc2f26df4710f396239434f6cce90a718d75a3b38289957bb89b031748d8a1"},
     )
     maybe(
         debian_archive,
         name = "boost",
-        build_file = "@alos//third_party/boost:boost.BUILD",
+        build_file = Label("//third_party/boost:boost.BUILD"),
         files = {"boost1.81/libboost1.81-dev_1.81.0-5+deb12u1_amd64.deb": "bfe6d942c9fa4d68c8455e712a16fe3911f85d92959a0753cb22e5c13c2067de"},
     )
