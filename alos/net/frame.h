@@ -8,7 +8,8 @@
 //   | length: 32 | payload         |     payload: a message, or (encrypted) a sealed frame
 //   +------------+-----------------+
 //
-// FrameReader cuts a stream into payloads, BeginFrame and EndFrame make one. Neither knows of sockets.
+// FrameReader cuts a stream into payloads, BeginFrame and EndFrame make one. Neither knows of
+// sockets.
 
 #ifndef ALOS_NET_FRAME_H_
 #define ALOS_NET_FRAME_H_
@@ -39,8 +40,8 @@ inline constexpr std::size_t kFrameLengthBytes = 4;
 // Errors: Next only: a length over the limit, seen as soon as its four bytes are there and before
 //   anything is allocated for it.
 // Cost: bytes are received into place; only the beginning of an incomplete frame is ever moved. The
-//   buffer grows with the bytes that were received (to at most twice that), not with the length that
-//   was announced.
+//   buffer grows with the bytes that were received (to at most twice that), not with the length
+//   that was announced.
 //
 //   absl::Span<char> room = reader.Prepare();
 //   reader.Commit(recv(socket, room.data(), room.size(), 0));
@@ -105,15 +106,14 @@ std::size_t BeginFrame(const Channel& channel, std::string* output) {
   return start;
 }
 
-// Ends the frame that begins at `start`: sets the length and seals. REQUIRES: the message is at most
-// 4 GiB less the channel's overhead.
+// Ends the frame that begins at `start`: sets the length and seals. REQUIRES: the message is at
+// most 4 GiB less the channel's overhead.
 template <class Channel>
 void EndFrame(Channel& channel, std::size_t start, std::string* output) {
   output->append(channel.tag_bytes(), '\0');
   const std::size_t payload_start = start + kFrameLengthBytes;
   const std::size_t payload_bytes = output->size() - payload_start;
-  net_internal::StoreBigEndian32(static_cast<std::uint32_t>(payload_bytes),
-                                 output->data() + start);
+  net_internal::StoreBigEndian32(static_cast<std::uint32_t>(payload_bytes), output->data() + start);
   channel.Seal(absl::MakeSpan(output->data() + payload_start, payload_bytes));
 }
 
@@ -157,9 +157,8 @@ inline absl::StatusOr<std::optional<absl::Span<char>>> FrameReader::Next() {
   if (bytes.size() < kFrameLengthBytes) return std::nullopt;
   const std::size_t length = net_internal::LoadBigEndian32(bytes.data());
   if (length > frame_bytes_max_) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a frame of ", length, " bytes was announced; the limit is ", frame_bytes_max_,
-                     " bytes"));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a frame of ", length, " bytes was announced; the limit is ", frame_bytes_max_, " bytes"));
   }
   if (bytes.size() - kFrameLengthBytes < length) return std::nullopt;
   char* const payload = buffer_.get() + begin_ + kFrameLengthBytes;

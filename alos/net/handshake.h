@@ -8,10 +8,10 @@
 //   server -> client   server_salt[32], server_proof[32]
 //   client -> server   client_proof[32]
 //
-// With salt = client_salt, server_salt, every key is HKDF-SHA256(pre-shared key, salt, info): the two
-// frame keys (info "alosdb-c2s-v1" and "alosdb-s2c-v1", as long as the version's cipher wants) and the
-// proof key ("alosdb-proof-v1", 32 bytes). A proof is HMAC-SHA256(proof key, "server" or "client",
-// salt).
+// With salt = client_salt, server_salt, every key is HKDF-SHA256(pre-shared key, salt, info): the
+// two frame keys (info "alosdb-c2s-v1" and "alosdb-s2c-v1", as long as the version's cipher wants)
+// and the proof key ("alosdb-proof-v1", 32 bytes). A proof is HMAC-SHA256(proof key, "server" or
+// "client", salt).
 //
 // What it does not give: forward secrecy, and resistance to guessing a weak password offline by
 // whoever can connect (the server proves itself first). It is what published clients speak.
@@ -84,7 +84,8 @@ struct HandshakeKeys {
 //
 // Threads: one at a time. Lifetime: keeps no reference to its arguments but `versions`, which must
 // outlive it (a constant). Durability: none.
-// Errors: kInvalidArgument for what is not a hello, kUnimplemented for a version that is not served,
+// Errors: kInvalidArgument for what is not a hello, kUnimplemented for a version that is not
+// served,
 //   kPermissionDenied for a wrong proof. After an error the connection is to be closed without
 //   sending anything more.
 // Cost: seven HMACs or so; no allocation beyond the keys.
@@ -103,8 +104,8 @@ class ServerHandshake {
   ServerHandshake(const ServerHandshake&) = delete;
   ServerHandshake& operator=(const ServerHandshake&) = delete;
 
-  // Takes the next message from the front of `input`, appends the answer to *output, and returns the
-  // number of bytes taken: 0 if the message is not complete yet. Never takes bytes behind the
+  // Takes the next message from the front of `input`, appends the answer to *output, and returns
+  // the number of bytes taken: 0 if the message is not complete yet. Never takes bytes behind the
   // handshake. REQUIRES: !done(), no error before.
   absl::StatusOr<std::size_t> Consume(std::string_view input, std::string* output);
 
@@ -124,8 +125,8 @@ class ServerHandshake {
 };
 
 // The client's side of one connection. As ServerHandshake, with these differences: it begins with
-// Start; its error for a wrong proof (kPermissionDenied) means that the other side does not know the
-// password.
+// Start; its error for a wrong proof (kPermissionDenied) means that the other side does not know
+// the password.
 class ClientHandshake {
  public:
   ClientHandshake(HandshakeVersion version, const Credentials& credentials, const Salt& client_salt)
@@ -221,9 +222,9 @@ inline absl::StatusOr<std::size_t> ServerHandshake::Consume(std::string_view inp
   if (state_ == State::kHello) {
     // Refuse what cannot become a hello as early as it shows.
     if (!input.empty() && input[0] != kHandshakeFirstByte) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "handshake: the first byte is 0x",
-          absl::BytesToHexString(input.substr(0, 1)), ", expected 0xae"));
+      return absl::InvalidArgumentError(absl::StrCat("handshake: the first byte is 0x",
+                                                     absl::BytesToHexString(input.substr(0, 1)),
+                                                     ", expected 0xae"));
     }
     const HandshakeVersion* chosen = nullptr;
     if (input.size() >= 2) {
@@ -231,9 +232,9 @@ inline absl::StatusOr<std::size_t> ServerHandshake::Consume(std::string_view inp
         if (version.version == static_cast<std::uint8_t>(input[1])) chosen = &version;
       }
       if (chosen == nullptr) {
-        return absl::UnimplementedError(
-            absl::StrCat("handshake: version 0x", absl::BytesToHexString(input.substr(1, 1)),
-                         " is not served by this build"));
+        return absl::UnimplementedError(absl::StrCat("handshake: version 0x",
+                                                     absl::BytesToHexString(input.substr(1, 1)),
+                                                     " is not served by this build"));
       }
     }
     if (input.size() < kHelloBytes) return 0;
@@ -250,8 +251,9 @@ inline absl::StatusOr<std::size_t> ServerHandshake::Consume(std::string_view inp
   }
   if (input.size() < kProofBytes) return 0;
   if (CRYPTO_memcmp(input.data(), client_proof_.data(), kProofBytes) != 0) {
-    return absl::PermissionDeniedError("handshake: the client's proof is wrong (bad user name or "
-                                       "password)");
+    return absl::PermissionDeniedError(
+        "handshake: the client's proof is wrong (bad user name or "
+        "password)");
   }
   state_ = State::kDone;
   return kProofBytes;
@@ -265,8 +267,9 @@ inline absl::StatusOr<std::size_t> ClientHandshake::Consume(std::string_view inp
   const net_internal::KeySchedule schedule(credentials_, client_salt_, server_salt);
   const auto server_proof = schedule.Proof("server");
   if (CRYPTO_memcmp(input.data() + kSaltBytes, server_proof.data(), kProofBytes) != 0) {
-    return absl::PermissionDeniedError("handshake: the server's proof is wrong (bad user name or "
-                                       "password)");
+    return absl::PermissionDeniedError(
+        "handshake: the server's proof is wrong (bad user name or "
+        "password)");
   }
   schedule.MakeKeys(version_, &keys_);
   const auto client_proof = schedule.Proof("client");

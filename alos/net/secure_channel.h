@@ -1,8 +1,8 @@
 // Copyright 2026 The alos Authors.
 // SPDX-License-Identifier: Apache-2.0
 //
-// One end of a connection's encryption: the cipher the handshake agreed on, a key and a frame counter
-// for each direction.
+// One end of a connection's encryption: the cipher the handshake agreed on, a key and a frame
+// counter for each direction.
 
 #ifndef ALOS_NET_SECURE_CHANNEL_H_
 #define ALOS_NET_SECURE_CHANNEL_H_
@@ -52,11 +52,10 @@ struct CipherTraits<List<Cs...>> {
   static Active Make(const HandshakeKeys& keys, absl::Span<const std::uint8_t> send_key,
                      absl::Span<const std::uint8_t> receive_key) {
     Active active;
-    (void)((keys.version == Cs::kVersion
-                ? (active.template emplace<std::unique_ptr<Pair<Cs>>>(
-                       new Pair<Cs>{Cs(send_key), Cs(receive_key)}),
-                   true)
-                : false) ||
+    (void)((keys.version == Cs::kVersion ? (active.template emplace<std::unique_ptr<Pair<Cs>>>(
+                                                new Pair<Cs>{Cs(send_key), Cs(receive_key)}),
+                                            true)
+                                         : false) ||
            ...);
     return active;
   }

@@ -1,0 +1,890 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// The C++ client of an alos server.
+
+#ifndef ALOS_NET_CLIENT_H_
+#define ALOS_NET_CLIENT_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "alos/base/status_macros.h"
+#include "alos/document/builder.h"
+#include "alos/document/value.h"
+#include "alos/net/client_connection.h"
+#include "alos/net/message.h"
+#include "plugin/ciphers.h"
+
+namespace alos {
+
+struct ClientOptions {
+  std::string host = "localhost";
+  std::uint16_t port = 6900;
+  std::string database = {};  // "": the server's default one
+  // With a user name the connections are encrypted; without one they are plain.
+  std::string username = {};
+  std::string password = {};
+  std::uint8_t handshake_version = 0x02;  // 0x01: AES-256-GCM, 0x02: AEGIS-128L
+  std::size_t connections_max = 16;
+  absl::Duration connect_timeout = absl::Seconds(5);   // one attempt, with its handshake
+  absl::Duration request_timeout = absl::Seconds(60);  // a whole call, with its attempts
+  // How long a call goes on trying to reach a server that is not there.
+  absl::Duration reconnect_timeout = absl::Seconds(10);
+  absl::Duration backoff_min = absl::Milliseconds(10);
+  absl::Duration backoff_max = absl::Seconds(1);
+  std::size_t response_bytes_max = std::size_t{64} << 20;
+};
+
+// Documents come back as the bytes of one MessagePack value (ValueView::FromTrusted reads them: the
+// client has checked them).
+using EncodedDocument = std::string;
+
+struct ClientFindOptions {
+  std::vector<std::string> fields = {};  // projection; empty: whole documents
+  std::uint64_t skip = 0;
+  std::uint64_t limit = 0;  // 0: none
+};
+
+struct ClientUpsertOneResult {
+  bool inserted = false;
+  std::optional<EncodedDocument> id;
+};
+
+struct ClientUpsertManyResult {
+  std::uint64_t matched = 0;
+  std::uint64_t inserted = 0;
+};
+
+struct ClientBatchRequest {
+  Operation operation{};
+  std::string collection;
+  std::string args;  // one encoded value
+};
+
+// A pool of connections and the operations of the server.
+//
+// Threads: any number may call any operation at once; each call uses one connection, and at most
+//   connections_max calls are under way, the others wait.
+// Lifetime: results own their bytes. A client must outlive its transactions.
+// Durability: a write that returned OK is as safe as the server's mode makes it. A request is never
+//   applied twice: reads are sent again when their connection is lost; a write is sent again only
+//   if not a byte of it had left.
+// Errors: what the server answers, with its code; besides
+//   kUnavailable   the server cannot be reached, or the connection was lost with a write under way:
+//                  then the message says "outcome unknown", and the caller must find out
+//   kDeadlineExceeded  no answer within request_timeout (for a write, also "outcome unknown")
+//   kPermissionDenied  wrong user name or password;  kUnauthenticated  none was given
+// Cost: one round trip. Arguments are copied once, into the request.
+//
+//   absl::StatusOr<std::unique_ptr<Client>> client = Client::Connect({.port = 6900});
+//   if (!client.ok()) return client.status();
+//   absl::StatusOr<std::string> id = (*client)->InsertOne("people", document);
+template <class Ciphers>
+class BasicClient {
+ public:
+  class Transaction;
+
+  // Opens the first connection, so that a wrong address or password shows here.
+  static absl::StatusOr<std::unique_ptr<BasicClient>> Connect(ClientOptions options);
+
+  BasicClient(const BasicClient&) = delete;
+  BasicClient& operator=(const BasicClient&) = delete;
+
+  // The id the document has now: one encoded value.
+  absl::StatusOr<std::string> InsertOne(std::string_view collection, ValueView document);
+  // In order; stops at the first that fails, and then the error says how many went in.
+  absl::StatusOr<std::vector<std::string>> InsertMany(std::string_view collection,
+                                                      absl::Span<const ValueView> documents);
+
+  // nullopt: nothing found.
+  absl::StatusOr<std::optional<EncodedDocument>> FindById(std::string_view collection,
+                                                          ValueView id);
+  absl::StatusOr<std::optional<EncodedDocument>> FindById(std::string_view collection,
+                                                          std::string_view string_id);
+  absl::StatusOr<std::optional<EncodedDocument>> FindOne(std::string_view collection,
+                                                         ValueView query);
+  // All at once: fails if the result exceeds a frame. FindStream does not.
+  absl::StatusOr<std::vector<EncodedDocument>> Find(std::string_view collection, ValueView query,
+                                                    const ClientFindOptions& options = {});
+  // Calls visit with each document until it returns false. `batch_size` documents a round trip.
+  absl::Status FindStream(std::string_view collection, ValueView query, std::size_t batch_size,
+                          absl::FunctionRef<bool(ValueView)> visit,
+                          const std::vector<std::string>& fields = {});
+  absl::StatusOr<std::vector<EncodedDocument>> Aggregate(std::string_view collection,
+                                                         ValueView pipeline);
+  // The documents that match; all, in O(1), for an empty query.
+  absl::StatusOr<std::uint64_t> Count(std::string_view collection, ValueView query);
+  absl::StatusOr<std::uint64_t> Count(std::string_view collection);
+
+  // How many documents matched (update) or went (delete).
+  absl::StatusOr<std::uint64_t> UpdateOne(std::string_view collection, ValueView filter,
+                                          ValueView update);
+  absl::StatusOr<std::uint64_t> UpdateMany(std::string_view collection, ValueView filter,
+                                           ValueView update);
+  absl::StatusOr<std::uint64_t> DeleteOne(std::string_view collection, ValueView filter);
+  absl::StatusOr<std::uint64_t> DeleteMany(std::string_view collection, ValueView filter);
+  absl::StatusOr<ClientUpsertOneResult> UpsertOne(std::string_view collection, ValueView filter,
+                                                  ValueView update);
+  absl::StatusOr<ClientUpsertManyResult> UpsertMany(std::string_view collection, ValueView filter,
+                                                    ValueView update);
+
+  absl::Status CreateCollection(std::string_view name);
+  absl::StatusOr<bool> CollectionExists(std::string_view name);
+  absl::StatusOr<bool> DatabaseExists(std::string_view name);
+  absl::Status Drop(std::string_view collection);
+  // Everything acknowledged so far is on stable storage when this returns.
+  absl::Status Flush();
+  absl::StatusOr<EncodedDocument> Stats();
+  absl::StatusOr<std::uint64_t> ReadTimestamp();
+
+  absl::Status CreateIndex(std::string_view collection, ValueView arguments);
+  absl::Status DropIndex(std::string_view collection, std::string_view field);
+  absl::Status RebuildIndex(std::string_view collection, std::string_view field);
+  absl::StatusOr<EncodedDocument> ListIndexes(std::string_view collection);
+
+  // Several requests in one round trip; one failing does not fail the others. Never sent twice.
+  absl::StatusOr<std::vector<absl::StatusOr<EncodedDocument>>> Batch(
+      absl::Span<const ClientBatchRequest> requests);
+
+  // Holds a connection until it is committed, rolled back or destroyed.
+  absl::StatusOr<std::unique_ptr<Transaction>> BeginTransaction();
+
+  // Any operation: the encoded result, nil if the server sent none. `is_read`: may be sent again.
+  absl::StatusOr<EncodedDocument> Call(Operation operation, std::string_view collection,
+                                       ValueView args, bool is_read);
+
+ private:
+  using Connection = ClientConnection<Ciphers>;
+
+  explicit BasicClient(ClientOptions options);
+
+  absl::StatusOr<std::unique_ptr<Connection>> Acquire(absl::Time deadline);
+  void Release(std::unique_ptr<Connection> connection);  // nullptr: it was lost
+  absl::StatusOr<EncodedDocument> CallOn(Connection& connection, Operation operation,
+                                         std::string_view collection, ValueView args,
+                                         absl::Time deadline, bool* connection_usable);
+  absl::StatusOr<std::uint64_t> CallForNumber(Operation operation, std::string_view collection,
+                                              ValueView args, bool is_read, std::string_view field);
+  absl::StatusOr<bool> CallForExists(Operation operation, std::string_view name);
+  absl::StatusOr<std::optional<EncodedDocument>> CallForDocument(Operation operation,
+                                                                 std::string_view collection,
+                                                                 ValueView args);
+
+  const ClientOptions options_;
+  const ConnectionOptions connection_options_;
+  std::string token_;
+  absl::Mutex mutex_;
+  std::vector<std::unique_ptr<Connection>> idle_ ABSL_GUARDED_BY(mutex_);
+  std::size_t connections_used_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// The client with the ciphers of this build.
+using Client = BasicClient<plugin::Ciphers>;
+
+// A snapshot-isolated transaction on the server. Rolled back when destroyed without Commit.
+//
+// Threads: one at a time. Lifetime: ends before its client. Errors: as the client's; Commit answers
+// kAborted when somebody else wrote first, and then nothing was done. A lost connection loses the
+// transaction (kUnavailable); when that happens in Commit the outcome is unknown.
+template <class Ciphers>
+class BasicClient<Ciphers>::Transaction {
+ public:
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+
+  absl::StatusOr<std::optional<EncodedDocument>> FindOne(std::string_view collection,
+                                                         ValueView query);
+  absl::StatusOr<std::optional<EncodedDocument>> FindById(std::string_view collection,
+                                                          ValueView id);
+  absl::StatusOr<std::string> InsertOne(std::string_view collection, ValueView document);
+  absl::StatusOr<std::uint64_t> UpdateOne(std::string_view collection, ValueView filter,
+                                          ValueView update);
+  absl::StatusOr<std::uint64_t> DeleteOne(std::string_view collection, ValueView filter);
+  absl::Status Commit();
+  absl::Status Rollback();
+
+ private:
+  friend class BasicClient;
+  Transaction(BasicClient* client, std::unique_ptr<Connection> connection, std::string id)
+      : client_(client), connection_(std::move(connection)), id_(std::move(id)) {}
+
+  absl::StatusOr<EncodedDocument> Call(Operation operation, std::string_view collection,
+                                       std::string_view name_1 = "", ValueView value_1 = {},
+                                       std::string_view name_2 = "", ValueView value_2 = {});
+  void Finish(bool connection_usable) {
+    client_->Release(connection_usable ? std::move(connection_) : nullptr);
+    connection_ = nullptr;
+    open_ = false;
+  }
+
+  BasicClient* const client_;
+  std::unique_ptr<Connection> connection_;
+  const std::string id_;
+  bool open_ = true;
+};
+
+// --- Readers of the API may stop here. ----------------------------------------------------------
+
+namespace net_internal {
+
+// A map of up to two values (names "" are left out), as most operations take it.
+inline std::string Arguments(std::string_view name_1, ValueView value_1,
+                             std::string_view name_2 = "", ValueView value_2 = {}) {
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument();
+  if (!name_1.empty()) builder.Key(name_1).Raw(value_1);
+  if (!name_2.empty()) builder.Key(name_2).Raw(value_2);
+  builder.EndDocument();
+  return args;
+}
+
+inline std::string StringArguments(std::string_view name, std::string_view value) {
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument().Key(name).String(value).EndDocument();
+  return args;
+}
+
+inline absl::Status BadResult(std::string_view expected) {
+  return absl::DataLossError(absl::StrCat("the server's result is not ", expected));
+}
+
+inline absl::StatusOr<std::uint64_t> NumberIn(std::string_view result, std::string_view field) {
+  const std::optional<ValueView> value = ValueView::FromTrusted(result).Find(field);
+  const std::optional<std::int64_t> number =
+      value.has_value() ? value->ToInt64() : std::optional<std::int64_t>();
+  if (!number.has_value() || *number < 0) {
+    return BadResult(absl::StrCat("a map with the number '", field, "'"));
+  }
+  return static_cast<std::uint64_t>(*number);
+}
+
+inline absl::StatusOr<std::string> ValueIn(std::string_view result, std::string_view field) {
+  const std::optional<ValueView> value = ValueView::FromTrusted(result).Find(field);
+  if (!value.has_value()) return BadResult(absl::StrCat("a map with '", field, "'"));
+  return std::string(value->bytes());
+}
+
+inline absl::StatusOr<std::vector<std::string>> ElementsOf(std::optional<ValueView> array) {
+  if (!array.has_value() || !array->IsArray()) return BadResult("an array");
+  std::vector<std::string> elements;
+  elements.reserve(array->size());
+  for (const ValueView element : array->elements()) elements.emplace_back(element.bytes());
+  return elements;
+}
+
+inline std::string FindArguments(ValueView query, const std::vector<std::string>& fields,
+                                 std::uint64_t skip, std::uint64_t limit, std::string_view cursor) {
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument().Key("query").Raw(query);
+  if (!fields.empty()) {
+    builder.Key("fields").StartArray(fields.size());
+    for (const std::string& field : fields) builder.String(field);
+    builder.EndArray();
+  }
+  if (skip != 0) builder.Key("skip").Uint(skip);
+  if (limit != 0) builder.Key("limit").Uint(limit);
+  if (!cursor.empty()) builder.Key("cursor").Binary(cursor);
+  builder.EndDocument();
+  return args;
+}
+
+}  // namespace net_internal
+
+template <class Ciphers>
+BasicClient<Ciphers>::BasicClient(ClientOptions options)
+    : options_(std::move(options)),
+      connection_options_{
+          .host = options_.host,
+          .port = options_.port,
+          .credentials =
+              options_.username.empty() && options_.password.empty()
+                  ? std::nullopt
+                  : std::optional<Credentials>(std::in_place, options_.username, options_.password),
+          .handshake_version = options_.handshake_version,
+          .response_bytes_max = options_.response_bytes_max,
+      } {
+  if (connection_options_.credentials.has_value()) {
+    token_ = connection_options_.credentials->Token();
+  }
+}
+
+template <class Ciphers>
+absl::StatusOr<std::unique_ptr<BasicClient<Ciphers>>> BasicClient<Ciphers>::Connect(
+    ClientOptions options) {
+  if (options.connections_max == 0) {
+    return absl::InvalidArgumentError("ClientOptions::connections_max must be at least 1");
+  }
+  std::unique_ptr<BasicClient> client(new BasicClient(std::move(options)));
+  ALOS_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
+                        client->Acquire(absl::Now() + client->options_.connect_timeout));
+  client->Release(std::move(connection));
+  return client;
+}
+
+template <class Ciphers>
+absl::StatusOr<std::unique_ptr<ClientConnection<Ciphers>>> BasicClient<Ciphers>::Acquire(
+    absl::Time deadline) {
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto is_free = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return connections_used_ < options_.connections_max;
+    };
+    if (!mutex_.AwaitWithDeadline(absl::Condition(&is_free), deadline)) {
+      return absl::DeadlineExceededError(absl::StrCat("timed out while waiting for one of ",
+                                                      options_.connections_max,
+                                                      " connections to be free"));
+    }
+    ++connections_used_;
+    while (!idle_.empty()) {
+      std::unique_ptr<Connection> connection = std::move(idle_.back());
+      idle_.pop_back();
+      if (connection->LooksAlive()) {
+        connection->ResetSentAnything();
+        return connection;
+      }
+    }
+  }
+  const absl::Time give_up = std::min(deadline, absl::Now() + options_.reconnect_timeout);
+  absl::Duration backoff = options_.backoff_min;
+  for (;;) {
+    auto connection = Connection::Open(connection_options_,
+                                       std::min(deadline, absl::Now() + options_.connect_timeout));
+    if (connection.ok()) {
+      (*connection)->ResetSentAnything();
+      return connection;
+    }
+    const absl::StatusCode code = connection.status().code();
+    const bool may_pass =
+        code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded;
+    if (!may_pass || absl::Now() + backoff >= give_up) {
+      Release(nullptr);
+      return connection.status();
+    }
+    absl::SleepFor(backoff);
+    backoff = std::min(backoff * 2, options_.backoff_max);
+  }
+}
+
+template <class Ciphers>
+void BasicClient<Ciphers>::Release(std::unique_ptr<Connection> connection) {
+  absl::MutexLock lock(&mutex_);
+  --connections_used_;
+  if (connection != nullptr) idle_.push_back(std::move(connection));
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::CallOn(Connection& connection,
+                                                             Operation operation,
+                                                             std::string_view collection,
+                                                             ValueView args, absl::Time deadline,
+                                                             bool* connection_usable) {
+  constexpr std::uint32_t kRequestId = 1;  // one request is under way on a connection
+  *connection_usable = false;
+  connection.Queue({.id = kRequestId,
+                    .operation = operation,
+                    .collection = collection,
+                    .database = options_.database,
+                    .token = token_},
+                   args);
+  ALOS_RETURN_IF_ERROR(connection.Flush(deadline));
+  ALOS_ASSIGN_OR_RETURN(const std::string_view payload, connection.Receive(deadline));
+  ALOS_ASSIGN_OR_RETURN(const Response response, ParseResponse(payload));
+  if (response.id != kRequestId && response.status.ok()) {
+    return absl::DataLossError(absl::StrCat("the server answered request ", response.id, " where ",
+                                            kRequestId, " was asked"));
+  }
+  *connection_usable =
+      response.id == kRequestId && response.status.code() != absl::StatusCode::kUnauthenticated;
+  // The server's answer is final: a connection error must not be confused with it.
+  if (!response.status.ok()) {
+    *connection_usable = *connection_usable || response.id == kRequestId;
+    return response.status;
+  }
+  return std::string(response.result.value_or(ValueView()).bytes());
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Call(Operation operation,
+                                                           std::string_view collection,
+                                                           ValueView args, bool is_read) {
+  const absl::Time deadline = absl::Now() + options_.request_timeout;
+  absl::Duration backoff = options_.backoff_min;
+  for (;;) {
+    ALOS_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Acquire(deadline));
+    bool usable = false;
+    absl::StatusOr<EncodedDocument> result =
+        CallOn(*connection, operation, collection, args, deadline, &usable);
+    if (usable) {
+      Release(std::move(connection));
+      return result;
+    }
+    const bool sent = connection->sent_anything();
+    connection.reset();
+    Release(nullptr);
+    const absl::StatusCode code = result.status().code();
+    const bool lost = code == absl::StatusCode::kUnavailable;
+    if (lost && (is_read || !sent) && absl::Now() + backoff < deadline) {
+      absl::SleepFor(backoff);
+      backoff = std::min(backoff * 2, options_.backoff_max);
+      continue;
+    }
+    const bool unknown =
+        lost || code == absl::StatusCode::kDeadlineExceeded || code == absl::StatusCode::kDataLoss;
+    if (!is_read && sent && unknown) {
+      return absl::Status(
+          code == absl::StatusCode::kDeadlineExceeded ? code : absl::StatusCode::kUnavailable,
+          absl::StrCat(OperationName(operation), " on '", collection,
+                       "': outcome unknown: ", result.status().message(),
+                       "; the server may or may not have applied it, so it was "
+                       "not sent again"));
+    }
+    return result;
+  }
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::CallForNumber(Operation operation,
+                                                                  std::string_view collection,
+                                                                  ValueView args, bool is_read,
+                                                                  std::string_view field) {
+  ALOS_ASSIGN_OR_RETURN(const std::string result, Call(operation, collection, args, is_read));
+  return net_internal::NumberIn(result, field);
+}
+
+template <class Ciphers>
+absl::StatusOr<std::optional<EncodedDocument>> BasicClient<Ciphers>::CallForDocument(
+    Operation operation, std::string_view collection, ValueView args) {
+  ALOS_ASSIGN_OR_RETURN(std::string result, Call(operation, collection, args, true));
+  if (ValueView::FromTrusted(result).IsNull()) return std::nullopt;
+  return std::optional<EncodedDocument>(std::move(result));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::string> BasicClient<Ciphers>::InsertOne(std::string_view collection,
+                                                            ValueView document) {
+  ALOS_ASSIGN_OR_RETURN(const std::string result,
+                        Call(Operation::kInsertOne, collection, document, false));
+  return net_internal::ValueIn(result, "id");
+}
+
+template <class Ciphers>
+absl::StatusOr<std::vector<std::string>> BasicClient<Ciphers>::InsertMany(
+    std::string_view collection, absl::Span<const ValueView> documents) {
+  std::size_t blob_bytes = 0;
+  for (const ValueView document : documents) blob_bytes += document.bytes().size();
+  if (blob_bytes > std::numeric_limits<std::uint32_t>::max()) {
+    return absl::InvalidArgumentError("InsertMany: the documents of one call exceed 4 GiB");
+  }
+  std::string blob;
+  blob.reserve(blob_bytes);
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument(3);
+  builder.Key("ids").StartArray(documents.size());
+  for (const ValueView document : documents) {
+    // Only string ids travel beside the documents; "" means: look into the document.
+    const std::optional<ValueView> id = document.Find("_id");
+    builder.String(id.has_value() && id->IsString() ? id->AsString() : std::string_view());
+  }
+  builder.EndArray();
+  builder.Key("offsets").StartArray(documents.size() + 1);
+  for (const ValueView document : documents) {
+    builder.Uint(blob.size());
+    blob.append(document.bytes());
+  }
+  builder.Uint(blob.size());
+  builder.EndArray();
+  builder.Key("blob").Binary(blob).EndDocument();
+  ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kInsertMany, collection,
+                                                       ValueView::FromTrusted(args), false));
+  return net_internal::ElementsOf(ValueView::FromTrusted(result).Find("ids"));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::optional<EncodedDocument>> BasicClient<Ciphers>::FindById(
+    std::string_view collection, ValueView id) {
+  const std::string args = net_internal::Arguments("id", id);
+  return CallForDocument(Operation::kFindById, collection, ValueView::FromTrusted(args));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::optional<EncodedDocument>> BasicClient<Ciphers>::FindById(
+    std::string_view collection, std::string_view string_id) {
+  const std::string args = net_internal::StringArguments("id", string_id);
+  return CallForDocument(Operation::kFindById, collection, ValueView::FromTrusted(args));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::optional<EncodedDocument>> BasicClient<Ciphers>::FindOne(
+    std::string_view collection, ValueView query) {
+  const std::string args = net_internal::Arguments("query", query);
+  return CallForDocument(Operation::kFindOne, collection, ValueView::FromTrusted(args));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::vector<EncodedDocument>> BasicClient<Ciphers>::Find(
+    std::string_view collection, ValueView query, const ClientFindOptions& options) {
+  const std::string args =
+      net_internal::FindArguments(query, options.fields, options.skip, options.limit, "");
+  ALOS_ASSIGN_OR_RETURN(
+      const std::string result,
+      Call(options.skip != 0 || options.limit != 0 ? Operation::kFindPaginated : Operation::kFind,
+           collection, ValueView::FromTrusted(args), true));
+  return net_internal::ElementsOf(ValueView::FromTrusted(result));
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::FindStream(std::string_view collection, ValueView query,
+                                              std::size_t batch_size,
+                                              absl::FunctionRef<bool(ValueView)> visit,
+                                              const std::vector<std::string>& fields) {
+  std::string cursor;
+  do {
+    const std::string args =
+        net_internal::FindArguments(query, fields, 0, std::max<std::size_t>(batch_size, 1), cursor);
+    ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kFindManyStream, collection,
+                                                         ValueView::FromTrusted(args), true));
+    const ValueView view = ValueView::FromTrusted(result);
+    const std::optional<ValueView> documents = view.Find("docs");
+    if (!documents.has_value() || !documents->IsArray()) {
+      return net_internal::BadResult("a map with the array 'docs'");
+    }
+    for (const ValueView document : documents->elements()) {
+      if (!visit(document)) return absl::OkStatus();
+    }
+    const std::optional<ValueView> next = view.Find("cursor");
+    cursor = next.has_value() && next->type() == ValueType::kBinary ? std::string(next->AsBinary())
+                                                                    : std::string();
+  } while (!cursor.empty());
+  return absl::OkStatus();
+}
+
+template <class Ciphers>
+absl::StatusOr<std::vector<EncodedDocument>> BasicClient<Ciphers>::Aggregate(
+    std::string_view collection, ValueView pipeline) {
+  const std::string args = net_internal::Arguments("pipeline", pipeline);
+  ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kAggregate, collection,
+                                                       ValueView::FromTrusted(args), true));
+  return net_internal::ElementsOf(ValueView::FromTrusted(result));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Count(std::string_view collection,
+                                                          ValueView query) {
+  const std::string args = net_internal::Arguments("query", query);
+  return CallForNumber(Operation::kFindManyCount, collection, ValueView::FromTrusted(args), true,
+                       "n");
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Count(std::string_view collection) {
+  const std::string args = net_internal::Arguments("", {});
+  return CallForNumber(Operation::kCount, collection, ValueView::FromTrusted(args), true, "count");
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::UpdateOne(std::string_view collection,
+                                                              ValueView filter, ValueView update) {
+  const std::string args = net_internal::Arguments("filter", filter, "update", update);
+  return CallForNumber(Operation::kUpdateOne, collection, ValueView::FromTrusted(args), false,
+                       "count");
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::UpdateMany(std::string_view collection,
+                                                               ValueView filter, ValueView update) {
+  const std::string args = net_internal::Arguments("filter", filter, "update", update);
+  return CallForNumber(Operation::kUpdateMany, collection, ValueView::FromTrusted(args), false,
+                       "count");
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::DeleteOne(std::string_view collection,
+                                                              ValueView filter) {
+  const std::string args = net_internal::Arguments("filter", filter);
+  return CallForNumber(Operation::kDeleteOne, collection, ValueView::FromTrusted(args), false,
+                       "count");
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::DeleteMany(std::string_view collection,
+                                                               ValueView filter) {
+  const std::string args = net_internal::Arguments("filter", filter);
+  return CallForNumber(Operation::kDeleteMany, collection, ValueView::FromTrusted(args), false,
+                       "count");
+}
+
+template <class Ciphers>
+absl::StatusOr<ClientUpsertOneResult> BasicClient<Ciphers>::UpsertOne(std::string_view collection,
+                                                                      ValueView filter,
+                                                                      ValueView update) {
+  const std::string args = net_internal::Arguments("filter", filter, "update", update);
+  ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kUpsertOne, collection,
+                                                       ValueView::FromTrusted(args), false));
+  const ValueView view = ValueView::FromTrusted(result);
+  const std::optional<ValueView> inserted = view.Find("inserted");
+  if (!inserted.has_value() || !inserted->IsBool()) {
+    return net_internal::BadResult("a map with the bool 'inserted'");
+  }
+  ClientUpsertOneResult upsert;
+  upsert.inserted = inserted->AsBool();
+  if (const std::optional<ValueView> id = view.Find("id"); id.has_value() && !id->IsNull()) {
+    upsert.id = std::string(id->bytes());
+  }
+  return upsert;
+}
+
+template <class Ciphers>
+absl::StatusOr<ClientUpsertManyResult> BasicClient<Ciphers>::UpsertMany(std::string_view collection,
+                                                                        ValueView filter,
+                                                                        ValueView update) {
+  const std::string args = net_internal::Arguments("filter", filter, "update", update);
+  ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kUpsertMany, collection,
+                                                       ValueView::FromTrusted(args), false));
+  ClientUpsertManyResult upsert;
+  ALOS_ASSIGN_OR_RETURN(upsert.matched, net_internal::NumberIn(result, "matched"));
+  ALOS_ASSIGN_OR_RETURN(upsert.inserted, net_internal::NumberIn(result, "inserted"));
+  return upsert;
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::CreateCollection(std::string_view name) {
+  const std::string args = net_internal::StringArguments("name", name);
+  return Call(Operation::kCreateCollection, "", ValueView::FromTrusted(args), false).status();
+}
+
+template <class Ciphers>
+absl::StatusOr<bool> BasicClient<Ciphers>::CallForExists(Operation operation,
+                                                         std::string_view name) {
+  const std::string args = net_internal::StringArguments("name", name);
+  ALOS_ASSIGN_OR_RETURN(const std::string result,
+                        Call(operation, "", ValueView::FromTrusted(args), true));
+  const std::optional<ValueView> exists = ValueView::FromTrusted(result).Find("exists");
+  if (!exists.has_value() || !exists->IsBool()) {
+    return net_internal::BadResult("a map with the bool 'exists'");
+  }
+  return exists->AsBool();
+}
+
+template <class Ciphers>
+absl::StatusOr<bool> BasicClient<Ciphers>::CollectionExists(std::string_view name) {
+  return CallForExists(Operation::kCollectionExists, name);
+}
+
+template <class Ciphers>
+absl::StatusOr<bool> BasicClient<Ciphers>::DatabaseExists(std::string_view name) {
+  return CallForExists(Operation::kDatabaseExists, name);
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::Drop(std::string_view collection) {
+  const std::string args = net_internal::Arguments("", {});
+  return Call(Operation::kDrop, collection, ValueView::FromTrusted(args), false).status();
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::Flush() {
+  const std::string args = net_internal::Arguments("", {});
+  // Flushing twice is flushing once, so it may be sent again.
+  return Call(Operation::kFlush, "", ValueView::FromTrusted(args), true).status();
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Stats() {
+  const std::string args = net_internal::Arguments("", {});
+  return Call(Operation::kStats, "", ValueView::FromTrusted(args), true);
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::ReadTimestamp() {
+  const std::string args = net_internal::Arguments("", {});
+  return CallForNumber(Operation::kReadTimestamp, "", ValueView::FromTrusted(args), true, "ts");
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::CreateIndex(std::string_view collection, ValueView arguments) {
+  return Call(Operation::kCreateIndex, collection, arguments, false).status();
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::DropIndex(std::string_view collection, std::string_view field) {
+  const std::string args = net_internal::StringArguments("field", field);
+  return Call(Operation::kDropIndex, collection, ValueView::FromTrusted(args), false).status();
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::RebuildIndex(std::string_view collection,
+                                                std::string_view field) {
+  const std::string args = net_internal::StringArguments("field", field);
+  return Call(Operation::kRebuildIndex, collection, ValueView::FromTrusted(args), false).status();
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::ListIndexes(std::string_view collection) {
+  const std::string args = net_internal::Arguments("", {});
+  return Call(Operation::kListIndexes, collection, ValueView::FromTrusted(args), true);
+}
+
+template <class Ciphers>
+absl::StatusOr<std::vector<absl::StatusOr<EncodedDocument>>> BasicClient<Ciphers>::Batch(
+    absl::Span<const ClientBatchRequest> requests) {
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument(1).Key("requests").StartArray(requests.size());
+  std::uint32_t id = 0;
+  for (const ClientBatchRequest& request : requests) {
+    std::string member;
+    AppendRequest({.id = ++id,
+                   .operation = request.operation,
+                   .collection = request.collection,
+                   .database = options_.database},
+                  ValueView::FromTrusted(request.args), &member);
+    builder.Raw(ValueView::FromTrusted(member));
+  }
+  builder.EndArray().EndDocument();
+  ALOS_ASSIGN_OR_RETURN(const std::string result,
+                        Call(Operation::kBatch, "", ValueView::FromTrusted(args), false));
+  const std::optional<ValueView> responses = ValueView::FromTrusted(result).Find("responses");
+  if (!responses.has_value() || !responses->IsArray() || responses->size() != requests.size()) {
+    return net_internal::BadResult("a map with as many 'responses' as there were requests");
+  }
+  std::vector<absl::StatusOr<EncodedDocument>> results;
+  results.reserve(requests.size());
+  for (const ValueView member : responses->elements()) {
+    ALOS_ASSIGN_OR_RETURN(const Response response, ParseResponse(member.bytes()));
+    if (response.status.ok()) {
+      results.emplace_back(std::string(response.result.value_or(ValueView()).bytes()));
+    } else {
+      results.emplace_back(response.status);
+    }
+  }
+  return results;
+}
+
+template <class Ciphers>
+absl::StatusOr<std::unique_ptr<typename BasicClient<Ciphers>::Transaction>>
+BasicClient<Ciphers>::BeginTransaction() {
+  const absl::Time deadline = absl::Now() + options_.request_timeout;
+  ALOS_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Acquire(deadline));
+  const std::string args = net_internal::Arguments("", {});
+  bool usable = false;
+  const absl::StatusOr<std::string> result =
+      CallOn(*connection, Operation::kBeginTransaction, "", ValueView::FromTrusted(args), deadline,
+             &usable);
+  const std::optional<ValueView> id =
+      result.ok() ? ValueView::FromTrusted(*result).Find("tx_id") : std::optional<ValueView>();
+  if (!id.has_value() || !id->IsString()) {
+    if (!usable) connection.reset();
+    Release(std::move(connection));
+    return result.ok() ? net_internal::BadResult("a map with the string 'tx_id'") : result.status();
+  }
+  return std::unique_ptr<Transaction>(
+      new Transaction(this, std::move(connection), std::string(id->AsString())));
+}
+
+template <class Ciphers>
+BasicClient<Ciphers>::Transaction::~Transaction() {
+  if (open_) Rollback().IgnoreError();
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Transaction::Call(
+    Operation operation, std::string_view collection, std::string_view name_1, ValueView value_1,
+    std::string_view name_2, ValueView value_2) {
+  if (!open_) return absl::FailedPreconditionError("the transaction is over");
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument().Key("tx_id").String(id_);
+  if (!name_1.empty()) builder.Key(name_1).Raw(value_1);
+  if (!name_2.empty()) builder.Key(name_2).Raw(value_2);
+  builder.EndDocument();
+  bool usable = false;
+  absl::StatusOr<EncodedDocument> result =
+      client_->CallOn(*connection_, operation, collection, ValueView::FromTrusted(args),
+                      absl::Now() + client_->options_.request_timeout, &usable);
+  const bool ends =
+      operation == Operation::kTransactionCommit || operation == Operation::kTransactionRollback;
+  if (!usable || ends) Finish(usable);
+  if (!usable && operation == Operation::kTransactionCommit) {
+    return absl::UnavailableError(
+        absl::StrCat("TxCommit: outcome unknown: ", result.status().message()));
+  }
+  return result;
+}
+
+template <class Ciphers>
+absl::StatusOr<std::optional<EncodedDocument>> BasicClient<Ciphers>::Transaction::FindOne(
+    std::string_view collection, ValueView query) {
+  ALOS_ASSIGN_OR_RETURN(std::string result,
+                        Call(Operation::kTransactionFindOne, collection, "query", query));
+  if (ValueView::FromTrusted(result).IsNull()) return std::nullopt;
+  return std::optional<EncodedDocument>(std::move(result));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::optional<EncodedDocument>> BasicClient<Ciphers>::Transaction::FindById(
+    std::string_view collection, ValueView id) {
+  ALOS_ASSIGN_OR_RETURN(std::string result,
+                        Call(Operation::kTransactionFindById, collection, "id", id));
+  if (ValueView::FromTrusted(result).IsNull()) return std::nullopt;
+  return std::optional<EncodedDocument>(std::move(result));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::string> BasicClient<Ciphers>::Transaction::InsertOne(
+    std::string_view collection, ValueView document) {
+  ALOS_ASSIGN_OR_RETURN(const std::string result,
+                        Call(Operation::kTransactionInsertOne, collection, "doc", document));
+  return net_internal::ValueIn(result, "id");
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Transaction::UpdateOne(
+    std::string_view collection, ValueView filter, ValueView update) {
+  ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kTransactionUpdateOne, collection,
+                                                       "filter", filter, "update", update));
+  return net_internal::NumberIn(result, "count");
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Transaction::DeleteOne(
+    std::string_view collection, ValueView filter) {
+  ALOS_ASSIGN_OR_RETURN(const std::string result,
+                        Call(Operation::kTransactionDeleteOne, collection, "filter", filter));
+  return net_internal::NumberIn(result, "count");
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::Transaction::Commit() {
+  return Call(Operation::kTransactionCommit, "").status();
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::Transaction::Rollback() {
+  return Call(Operation::kTransactionRollback, "").status();
+}
+
+}  // namespace alos
+
+#endif  // ALOS_NET_CLIENT_H_
