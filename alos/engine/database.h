@@ -1,0 +1,1132 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// A database: collections of MessagePack documents, spread over shards by the hash of their `_id`.
+
+#ifndef ALOS_ENGINE_DATABASE_H_
+#define ALOS_ENGINE_DATABASE_H_
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "absl/types/span.h"
+#include "alos/base/epoch.h"
+#include "alos/base/log.h"
+#include "alos/base/status_macros.h"
+#include "alos/document/builder.h"
+#include "alos/document/id.h"
+#include "alos/document/json.h"
+#include "alos/document/value.h"
+#include "alos/engine/internal/collections.h"
+#include "alos/engine/internal/scan_cursor.h"
+#include "alos/engine/internal/shard.h"
+#include "alos/engine/internal/stored_body.h"
+#include "alos/engine/options.h"
+#include "alos/engine/results.h"
+#include "alos/query/filter.h"
+#include "alos/query/internal/sorter.h"
+#include "alos/query/pipeline.h"
+#include "alos/query/sort.h"
+#include "alos/query/update.h"
+#include "alos/storage/durability.h"
+#include "alos/storage/journal.h"
+#include "alos/storage/manifest.h"
+
+namespace alos {
+
+template <class Policies>
+class BasicTransaction;
+
+// Threads: all members by any number of threads at once. Reads take no lock and wait for nobody;
+// writes of one shard exclude each other for the time of an append.
+// Visibility: every read sees one snapshot: all commits up to a timestamp, none after it. A read
+// that begins after a write is visible (IsVisible of its commit timestamp) sees it. A write may be
+// acknowledged to its author when it is visible; with the `sync` policy it is durable by then.
+// Lifetime: views given to visitors are valid during the call. The engine must outlive its
+// databases' users, and a transaction must end before the engine closes. Errors: kInvalidArgument
+// for what the caller gave, kAlreadyExists for a duplicate `_id`, kDataLoss for damaged records
+// (naming file, offset and document), kResourceExhausted for a full disk or a limit, kUnavailable
+// once a flush has failed: reads go on, writes are refused.
+template <class Policies>
+class BasicDatabase {
+ public:
+  using FileSystem = typename Policies::FileSystem;
+  using Transaction = BasicTransaction<Policies>;
+
+  // Opens the database in `directory`, making it when `create`. kNotFound when there is none.
+  // Use BasicEngine, which locks the data directory.
+  static absl::StatusOr<std::unique_ptr<BasicDatabase>> Open(FileSystem* file_system,
+                                                             EpochManager* epochs,
+                                                             std::string directory,
+                                                             const EngineOptions& options,
+                                                             bool create);
+
+  BasicDatabase(const BasicDatabase&) = delete;
+  BasicDatabase& operator=(const BasicDatabase&) = delete;
+
+  // --- Documents
+
+  // Inserts a document; one without `_id` gets a new one as its first field.
+  absl::StatusOr<InsertResult> InsertOne(std::string_view collection, ValueView document);
+
+  // Inserts in order and stops at the first that fails: the ones before it stay.
+  InsertManyResult InsertMany(std::string_view collection, absl::Span<const ValueView> documents);
+
+  // Calls `visit` with the document of this id (encoded: alos/document/id.h); false when there is
+  // none.
+  absl::StatusOr<bool> FindById(std::string_view collection, std::string_view encoded_id,
+                                absl::FunctionRef<void(ValueView)> visit);
+
+  // Calls `visit` with one document that matches; false when there is none.
+  absl::StatusOr<bool> FindOne(std::string_view collection, const Filter& filter,
+                               absl::FunctionRef<void(ValueView)> visit);
+
+  // Calls `visit` for every match of the query, in its order, until it returns false.
+  absl::Status Find(std::string_view collection, const FindQuery& query,
+                    absl::FunctionRef<bool(ValueView)> visit);
+
+  // As Find, in batches over one snapshot. `cursor`: empty for the first batch, then what the last
+  // call returned; an empty result means that nothing is left. `visit` returning false ends the
+  // batch early (the document it was called with counts as seen). A cursor stays good as long as
+  // the engine is open.
+  absl::StatusOr<std::string> FindBatch(std::string_view collection, const Filter& filter,
+                                        std::string_view cursor, std::size_t batch_size,
+                                        absl::FunctionRef<bool(ValueView)> visit);
+
+  // How many documents match. Everything in a collection: O(1); otherwise a scan.
+  absl::StatusOr<std::uint64_t> Count(std::string_view collection, const Filter& filter);
+
+  // Each document is updated atomically; UpdateMany is not atomic as a whole.
+  absl::StatusOr<UpdateResult> UpdateOne(std::string_view collection, const Filter& filter,
+                                         const Update& update);
+  absl::StatusOr<UpdateResult> UpdateMany(std::string_view collection, const Filter& filter,
+                                          const Update& update);
+  absl::StatusOr<DeleteResult> DeleteOne(std::string_view collection, const Filter& filter);
+  absl::StatusOr<DeleteResult> DeleteMany(std::string_view collection, const Filter& filter);
+
+  // Updates what matches, or inserts what the filter's equalities and the update make.
+  absl::StatusOr<UpsertResult> UpsertOne(std::string_view collection, const Filter& filter,
+                                         const Update& update);
+  absl::StatusOr<UpsertResult> UpsertMany(std::string_view collection, const Filter& filter,
+                                          const Update& update);
+
+  // Runs the pipeline over a snapshot: at `read_timestamp` or the newest one.
+  absl::Status Aggregate(std::string_view collection, const Pipeline& pipeline,
+                         absl::FunctionRef<bool(ValueView)> visit,
+                         std::optional<std::uint64_t> read_timestamp = std::nullopt);
+
+  // --- Collections
+
+  // Durable when it returns OK. kAlreadyExists never: an existing collection is fine.
+  absl::Status CreateCollection(std::string_view name);
+  absl::StatusOr<bool> CollectionExists(std::string_view name);
+  std::vector<std::string> ListCollections();
+  // Removes the collection and its documents at once. OK when there is none.
+  absl::Status Drop(std::string_view name);
+
+  // --- Durability
+
+  std::uint64_t ReadTimestamp() const { return durability_->visible_timestamp(); }
+  bool IsVisible(std::uint64_t commit_timestamp) const {
+    return commit_timestamp <= durability_->visible_timestamp();
+  }
+  // Blocks until the write may be acknowledged; an error says that its outcome is unknown.
+  absl::Status WaitVisible(std::uint64_t commit_timestamp);
+  // The same without blocking; the callback may come from any thread and must not block.
+  void NotifyVisible(std::uint64_t commit_timestamp, VisibleCallback callback) {
+    durability_->NotifyVisible(commit_timestamp, std::move(callback));
+  }
+  // Everything acknowledged so far is on stable storage when this returns OK.
+  absl::Status Flush() { return durability_->Flush(); }
+  // Writes index checkpoints, so that the next start reads little of the logs.
+  absl::Status Checkpoint();
+  // Checkpoint() if enough was written since the last one.
+  absl::Status CheckpointIfDue();
+
+  // --- Transactions
+
+  std::unique_ptr<Transaction> BeginTransaction() { return std::make_unique<Transaction>(this); }
+
+  // --- Operations
+
+  // Counters and sizes, a MessagePack document.
+  std::string Stats();
+  const std::string& directory() const { return context_.directory; }
+
+  // Flushes and checkpoints. No call may follow or be under way.
+  absl::Status Close();
+
+ private:
+  friend class BasicTransaction<Policies>;
+
+  using Shard = engine_internal::Shard<Policies>;
+  using Log = typename Shard::Log;
+  using Collection = engine_internal::Collection;
+  using StoredBody = engine_internal::StoredBody;
+  using DurabilityLog = typename Policies::Durability::template Log<FileSystem>;
+
+  // What a write wants to do to a document, decided while nobody else can change it.
+  struct Decision {
+    enum class Action { kNothing, kPut, kDelete } action = Action::kNothing;
+    StoredBody body;  // for kPut
+  };
+
+  BasicDatabase(FileSystem* file_system, EpochManager* epochs, std::string directory,
+                const EngineOptions& options)
+      : options_(options), collections_(epochs) {
+    context_.file_system = file_system;
+    context_.epochs = epochs;
+    context_.directory = std::move(directory);
+  }
+
+  absl::Status LoadManifest(bool create);
+  absl::Status RecoverShards();
+  absl::Status SyncShards();
+  absl::Status WriteManifest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(manifest_mutex_);
+
+  absl::StatusOr<Collection*> FindOrCreateCollection(std::string_view name);
+  // nullptr when there is none.
+  absl::StatusOr<Collection*> FindCollection(std::string_view name) const;
+
+  std::uint64_t Hash(std::uint32_t collection, std::string_view id) const {
+    return engine_internal::DocumentHash(collection, id, context_.hash_seed);
+  }
+  // Not the low bits, which choose the slot: a multiplication spreads all of them to the top first.
+  Shard& ShardOf(std::uint64_t hash) {
+    return *shards_[((hash * 0x9E3779B97F4A7C15u) >> 32) * shards_.size() >> 32];
+  }
+
+  void Encode(std::string_view raw, StoredBody* body) const {
+    engine_internal::EncodeBody<typename Policies::Codecs>(raw, options_.compression_level,
+                                                           options_.check_bodies, body);
+  }
+
+  // Runs `decide(std::optional<ValueView> current) -> StatusOr<Decision>` with the newest version
+  // of a document while holding its shard's writer role, and does what it says. Returns the commit
+  // timestamp; 0: nothing was written.
+  template <class Decide>
+  absl::StatusOr<std::uint64_t> WriteDocument(Collection& collection, std::string_view id,
+                                              Decide&& decide);
+
+  // One attempt at the next document that matches, from a position on; used by the *One and *Many
+  // operations. `change(current) -> StatusOr<Decision>` is called only when the newest version
+  // matches. `once`: stop after the first.
+  template <class Change>
+  absl::StatusOr<UpdateResult> ChangeMatches(Collection& collection, const Filter& filter,
+                                             bool once, Change&& change);
+
+  absl::StatusOr<UpdateResult> UpdateMatches(std::string_view collection, const Filter& filter,
+                                             const Update& update, bool once);
+  absl::StatusOr<DeleteResult> DeleteMatches(std::string_view collection, const Filter& filter,
+                                             bool once);
+  absl::StatusOr<UpsertResult> Upsert(std::string_view collection, const Filter& filter,
+                                      const Update& update, bool once);
+
+  absl::StatusOr<std::uint64_t> InsertEncoded(Collection& collection, std::string_view id,
+                                              std::string_view raw);
+
+  // Calls `visit` for what matches at `timestamp` until it returns false.
+  absl::Status VisitMatches(const Collection& collection, const Filter& filter,
+                            std::uint64_t timestamp, absl::FunctionRef<bool(ValueView)> visit);
+
+  static const Filter& MatchEverything() {
+    static const Filter* const everything = new Filter();
+    return *everything;
+  }
+  static absl::Status DuplicateId(const Collection& collection, std::string_view id) {
+    return absl::AlreadyExistsError(absl::StrCat("duplicate _id ", EncodedIdToJson(id),
+                                                 " in collection '", collection.name, "'"));
+  }
+  static std::string EncodedIdToJson(std::string_view id) {
+    return ToJson(ValueView::FromTrusted(id));
+  }
+
+  const EngineOptions options_;
+  engine_internal::ShardContext<Policies> context_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  engine_internal::CollectionMap collections_;
+  std::unique_ptr<DurabilityLog> durability_;
+
+  absl::Mutex manifest_mutex_;
+  Manifest manifest_ ABSL_GUARDED_BY(manifest_mutex_);
+  absl::Mutex checkpoint_mutex_;  // one checkpoint at a time
+  std::atomic<std::uint64_t> damaged_extents_{0};
+  std::atomic<std::uint64_t> torn_bytes_{0};
+};
+
+// The `_id` and bytes of a document about to be inserted.
+struct InsertableDocument {
+  std::string id;        // encoded
+  std::string_view raw;  // the document, `_id` included; into the given document or `buffer`
+  std::string buffer;
+};
+
+// Finds the `_id` of `document` or gives it a new one.
+inline absl::Status MakeInsertable(ValueView document, InsertableDocument* insertable) {
+  if (!document.IsDocument()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a document must be a map, this is a value of type ", TypeName(document.type())));
+  }
+  if (const std::optional<ValueView> id = document.Find("_id")) {
+    ALOS_ASSIGN_OR_RETURN(insertable->id, EncodeId(*id));
+    insertable->raw = document.bytes();
+    return absl::OkStatus();
+  }
+  const std::string id = NewId();
+  insertable->id = EncodeStringId(id);
+  Builder builder(&insertable->buffer);
+  builder.StartDocument();
+  builder.Key("_id");
+  builder.String(id);
+  for (const auto& entry : document.entries()) {
+    builder.Key(entry.key);
+    builder.Raw(entry.value);
+  }
+  builder.EndDocument();
+  insertable->raw = insertable->buffer;
+  return absl::OkStatus();
+}
+
+// ---- Readers of the API may stop here. ----
+
+template <class Policies>
+absl::StatusOr<std::unique_ptr<BasicDatabase<Policies>>> BasicDatabase<Policies>::Open(
+    FileSystem* file_system, EpochManager* epochs, std::string directory,
+    const EngineOptions& options, bool create) {
+  CheckDurabilityPolicy<typename Policies::Durability, FileSystem>();
+  auto database = std::unique_ptr<BasicDatabase>(
+      new BasicDatabase(file_system, epochs, std::move(directory), options));
+  ALOS_RETURN_IF_ERROR(database->LoadManifest(create));
+  ALOS_RETURN_IF_ERROR(database->RecoverShards());
+  return database;
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::LoadManifest(bool create) {
+  absl::MutexLock lock(&manifest_mutex_);
+  const std::string path = absl::StrCat(context_.directory, "/", kManifestFileName);
+  const absl::StatusOr<std::string> bytes = ReadWholeFile(*context_.file_system, path);
+  if (bytes.ok()) {
+    ALOS_ASSIGN_OR_RETURN(manifest_, DecodeManifest(path, *bytes));
+  } else if (!absl::IsNotFound(bytes.status()) || !create) {
+    return bytes.status();
+  } else {
+    ALOS_RETURN_IF_ERROR(context_.file_system->CreateDirectories(context_.directory));
+    // Shards without a manifest: its loss must not look like a new database.
+    ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          context_.file_system->ListDirectory(context_.directory));
+    for (const std::string& name : names) {
+      if (name.size() > 3 && name.substr(name.size() - 3) == ".db") {
+        return absl::DataLossError(absl::StrCat(path, ": the manifest is missing, but there is ",
+                                                name, "; restore the manifest from a backup"));
+      }
+    }
+    std::random_device random;
+    for (char& byte : manifest_.database_id) byte = static_cast<char>(random());
+    manifest_.hash_seed = std::uint64_t{random()} << 32 | random();
+    manifest_.shard_count = options_.shards;
+    ALOS_RETURN_IF_ERROR(WriteManifest());
+  }
+  context_.database_id = manifest_.database_id;
+  context_.hash_seed = manifest_.hash_seed;
+  for (const auto& collection : manifest_.collections)
+    collections_.Add(collection.id, collection.name);
+  for (std::uint32_t i = 0; i < manifest_.shard_count; ++i) {
+    shards_.push_back(
+        std::make_unique<Shard>(&context_, i, options_.cache_bytes / manifest_.shard_count));
+  }
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::WriteManifest() {
+  return ReplaceFile(*context_.file_system, context_.directory, kManifestFileName,
+                     EncodeManifest(manifest_));
+}
+
+// Journal into logs, checkpoints into indexes, tails of the logs into indexes; then whole
+// transactions only. Can be interrupted anywhere and repeated: nothing is removed before its effect
+// is durable.
+template <class Policies>
+absl::Status BasicDatabase<Policies>::RecoverShards() {
+  for (const auto& shard : shards_) ALOS_RETURN_IF_ERROR(shard->OpenLog());
+
+  std::vector<std::uint64_t> durable_ends(shards_.size(), 0);
+  ALOS_ASSIGN_OR_RETURN(
+      const JournalRecovery journal,
+      ReplayJournal(*context_.file_system, context_.directory, context_.database_id,
+                    [&](const CommitRecord& record) -> absl::Status {
+                      Log* log =
+                          record.shard < shards_.size() ? shards_[record.shard]->log() : nullptr;
+                      if (log == nullptr) {
+                        return absl::DataLossError(absl::StrCat(
+                            context_.directory, ": the journal has writes for shard ", record.shard,
+                            ", whose file is missing; restore it from a backup"));
+                      }
+                      // A record of a file that was rewritten since is in the new file already.
+                      if (log->generation() != record.generation) return absl::OkStatus();
+                      durable_ends[record.shard] = record.offset + record.bytes.size();
+                      return log->Restore(record.offset, record.bytes);
+                    }));
+  const std::uint64_t timestamp_max =
+      journal.found ? journal.last_lsn : std::numeric_limits<std::uint64_t>::max();
+
+  std::vector<std::optional<PrimaryCheckpoint>> checkpoints(shards_.size());
+  std::uint64_t transactions_complete_until = 0;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (shards_[i]->log() == nullptr) continue;
+    checkpoints[i] = shards_[i]->LoadCheckpoint();
+    if (checkpoints[i])
+      transactions_complete_until =
+          std::max(transactions_complete_until, checkpoints[i]->transactions_complete_until);
+  }
+
+  struct Part {
+    std::size_t shard;
+    std::uint64_t offset;
+  };
+  struct Found {
+    std::uint32_t expected = 0;
+    std::vector<Part> parts;
+  };
+  absl::flat_hash_map<std::uint64_t, Found> transactions;  // by commit timestamp
+  std::uint64_t newest = journal.last_lsn;
+  std::uint64_t records = 0;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Shard& shard = *shards_[i];
+    absl::MutexLock lock(&shard.writer());
+    if (shard.log() == nullptr) continue;
+    ALOS_ASSIGN_OR_RETURN(const LogRecovery recovery,
+                          shard.Recover(checkpoints[i] ? &*checkpoints[i] : nullptr,
+                                        durable_ends[i], timestamp_max, transactions_complete_until,
+                                        [&](const RecordHeader& header, std::uint64_t offset) {
+                                          Found& found = transactions[header.commit_timestamp];
+                                          found.expected = header.transaction_record_count;
+                                          found.parts.push_back({i, offset});
+                                        }));
+    records += recovery.records;
+    newest = std::max(newest, shard.newest_timestamp());
+    if (recovery.torn_bytes + recovery.unacknowledged_bytes != 0) {
+      torn_bytes_ += recovery.torn_bytes + recovery.unacknowledged_bytes;
+      ALOS_LOG(kWarning) << shard.log()->path() << ": cut "
+                         << recovery.torn_bytes + recovery.unacknowledged_bytes
+                         << " bytes of an interrupted, unacknowledged write at offset "
+                         << shard.log()->end();
+    }
+    for (const DamagedExtent& extent : recovery.damaged) {
+      ++damaged_extents_;
+      ALOS_LOG(kError) << "CORRUPTION "
+                       << shard.Damaged(extent.offset, extent.document ? extent.document->second
+                                                                       : std::string_view())
+                       << " (" << extent.end - extent.offset << " bytes)";
+    }
+  }
+
+  // A part of a transaction is as if it never was. Its records are marked, and the index of each
+  // shard that has one is made again, from its log.
+  std::vector<bool> rebuild(shards_.size(), false);
+  for (const auto& [timestamp, found] : transactions) {
+    if (found.parts.size() == found.expected) continue;
+    ALOS_LOG(kWarning) << context_.directory << ": transaction " << timestamp << " has "
+                       << found.parts.size() << " of " << found.expected
+                       << " records: it was not committed, and is undone";
+    for (const Part& part : found.parts) {
+      shards_[part.shard]->log()->MarkAborted(part.offset);
+      rebuild[part.shard] = true;
+    }
+  }
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (!rebuild[i]) continue;
+    absl::MutexLock lock(&shards_[i]->writer());
+    ALOS_RETURN_IF_ERROR(shards_[i]
+                             ->Recover(nullptr, durable_ends[i], timestamp_max,
+                                       std::numeric_limits<std::uint64_t>::max(),
+                                       [](const RecordHeader&, std::uint64_t) {})
+                             .status());
+  }
+
+  for (const auto& shard : shards_) {
+    absl::MutexLock lock(&shard->writer());
+    if (shard->log() != nullptr && journal.found) ALOS_RETURN_IF_ERROR(shard->log()->Sync());
+    for (Collection* collection : collections_.All()) {
+      const auto counts = shard->collections().find(collection->id);
+      if (counts != shard->collections().end())
+        collection->live_documents += counts->second.documents;
+    }
+  }
+  // Everything the journal says is durable in the logs now.
+  ALOS_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> segments,
+                        ListJournal(*context_.file_system, context_.directory));
+  for (const std::uint64_t sequence : segments) {
+    ALOS_RETURN_IF_ERROR(context_.file_system->Remove(
+        absl::StrCat(context_.directory, "/", JournalFileName(sequence))));
+  }
+  if (!segments.empty())
+    ALOS_RETURN_IF_ERROR(context_.file_system->SyncDirectory(context_.directory));
+  if (journal.found || records != 0) {
+    ALOS_LOG(kInfo) << context_.directory << ": recovered " << journal.groups
+                    << " commit groups from the journal and read " << records
+                    << " records behind the checkpoints";
+  }
+
+  DurabilityOptions options;
+  options.directory = context_.directory;
+  options.database_id = context_.database_id;
+  options.newest_timestamp = newest;
+  options.flush_interval = options_.flush_interval;
+  options.sync_shards = [this] { return SyncShards(); };
+  ALOS_ASSIGN_OR_RETURN(durability_,
+                        DurabilityLog::Open(*context_.file_system, std::move(options)));
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::SyncShards() {
+  for (const auto& shard : shards_) {
+    Log* log = shard->log();
+    if (log != nullptr && log->durable_end() < log->end()) ALOS_RETURN_IF_ERROR(log->Sync());
+  }
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::Checkpoint() {
+  absl::MutexLock checkpoint_lock(&checkpoint_mutex_);
+  std::vector<std::pair<Shard*, PrimaryCheckpoint>> captured;
+  std::uint64_t newest = 0;
+  for (const auto& shard : shards_) {
+    absl::MutexLock lock(&shard->writer());
+    if (std::optional<PrimaryCheckpoint> checkpoint = shard->CaptureCheckpoint()) {
+      newest = std::max(newest, checkpoint->newest_timestamp);
+      captured.emplace_back(shard.get(), *std::move(checkpoint));
+    }
+  }
+  if (captured.empty()) return absl::OkStatus();
+  // A checkpoint must not hold what a crash could still undo. Whatever transaction has a record
+  // below one of the captured ends has all of them below the ends that the flush covers.
+  ALOS_RETURN_IF_ERROR(WaitVisible(newest));
+  const std::uint64_t complete_until = durability_->visible_timestamp();
+  ALOS_RETURN_IF_ERROR(SyncShards());
+  for (auto& [shard, checkpoint] : captured) {
+    checkpoint.transactions_complete_until = complete_until;
+    ALOS_RETURN_IF_ERROR(ReplaceFile(*context_.file_system, context_.directory,
+                                     shard->FileName("sidx"), EncodePrimaryCheckpoint(checkpoint)));
+    absl::MutexLock lock(&shard->writer());
+    shard->CheckpointWritten(checkpoint.log_end);
+  }
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::CheckpointIfDue() {
+  std::uint64_t pending = 0;
+  for (const auto& shard : shards_) {
+    absl::MutexLock lock(&shard->writer());
+    pending += shard->uncheckpointed_bytes();
+  }
+  return pending < options_.checkpoint_bytes ? absl::OkStatus() : Checkpoint();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::Close() {
+  const absl::Status checkpoint = Checkpoint();
+  const absl::Status closed = durability_->Close();
+  return checkpoint.ok() ? closed : checkpoint;
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::WaitVisible(std::uint64_t commit_timestamp) {
+  if (IsVisible(commit_timestamp)) return absl::OkStatus();
+  absl::Notification done;
+  absl::Status result;
+  durability_->NotifyVisible(commit_timestamp, [&](absl::Status status) {
+    result = std::move(status);
+    done.Notify();
+  });
+  done.WaitForNotification();
+  return result;
+}
+
+template <class Policies>
+absl::StatusOr<engine_internal::Collection*> BasicDatabase<Policies>::FindCollection(
+    std::string_view name) const {
+  ALOS_RETURN_IF_ERROR(engine_internal::CheckCollectionName(name));
+  const auto guard = context_.epochs->Enter();
+  return collections_.Find(name);
+}
+
+template <class Policies>
+absl::StatusOr<engine_internal::Collection*> BasicDatabase<Policies>::FindOrCreateCollection(
+    std::string_view name) {
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(name));
+  if (found != nullptr) return found;
+  absl::MutexLock lock(&manifest_mutex_);
+  const auto guard = context_.epochs->Enter();
+  if (Collection* other = collections_.Find(name)) return other;
+  ALOS_RETURN_IF_ERROR(durability_->health());
+  const std::uint32_t id = manifest_.next_collection_id++;
+  manifest_.collections.push_back({id, std::string(name)});
+  const absl::Status written = WriteManifest();
+  if (!written.ok()) {
+    manifest_.collections.pop_back();  // the id stays used: it may be on disk
+    return written;
+  }
+  return collections_.Add(id, name);
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::CreateCollection(std::string_view name) {
+  return FindOrCreateCollection(name).status();
+}
+
+template <class Policies>
+absl::StatusOr<bool> BasicDatabase<Policies>::CollectionExists(std::string_view name) {
+  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(name));
+  return found != nullptr;
+}
+
+template <class Policies>
+std::vector<std::string> BasicDatabase<Policies>::ListCollections() {
+  const auto guard = context_.epochs->Enter();
+  std::vector<std::string> names;
+  for (const Collection* collection : collections_.All()) names.push_back(collection->name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::Drop(std::string_view name) {
+  ALOS_RETURN_IF_ERROR(engine_internal::CheckCollectionName(name));
+  absl::MutexLock lock(&manifest_mutex_);
+  const auto found =
+      std::find_if(manifest_.collections.begin(), manifest_.collections.end(),
+                   [&](const Manifest::Collection& collection) { return collection.name == name; });
+  if (found == manifest_.collections.end()) return absl::OkStatus();
+  ALOS_RETURN_IF_ERROR(durability_->health());
+  const Manifest::Collection removed = *found;
+  manifest_.collections.erase(found);
+  const absl::Status written = WriteManifest();
+  if (!written.ok()) {
+    manifest_.collections.push_back(removed);
+    return written;
+  }
+  collections_.Remove(name);
+  return absl::OkStatus();
+}
+
+template <class Policies>
+template <class Decide>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection& collection,
+                                                                     std::string_view id,
+                                                                     Decide&& decide) {
+  const std::uint64_t hash = Hash(collection.id, id);
+  Shard& shard = ShardOf(hash);
+  const auto guard = context_.epochs->Enter();
+  absl::MutexLock lock(&shard.writer());
+  ALOS_RETURN_IF_ERROR(shard.EnsureLog());
+  const std::uint64_t previous = shard.FindNewest(collection.id, id, hash);
+  ALOS_RETURN_IF_ERROR(shard.CheckDamage(collection.id, id, previous));
+  const bool was_live = shard.IsLive(previous);
+  Decision decision;
+  if (was_live) {
+    absl::Status decided;
+    ALOS_RETURN_IF_ERROR(shard.VisitDocument(previous, [&](ValueView current) {
+      decided = decide(std::optional<ValueView>(current), &decision);
+    }));
+    ALOS_RETURN_IF_ERROR(decided);
+  } else {
+    ALOS_RETURN_IF_ERROR(decide(std::optional<ValueView>(), &decision));
+  }
+  if (decision.action == Decision::Action::kNothing) return std::uint64_t{0};
+  const bool is_put = decision.action == Decision::Action::kPut;
+
+  ALOS_ASSIGN_OR_RETURN(const auto mark, shard.PrepareMark());
+  auto write = shard.Prepare(collection.id, id, hash, previous, is_put ? &decision.body : nullptr,
+                             options_.check_bodies, 0);
+  if (!write.ok()) {
+    shard.Discard();
+    return write.status();
+  }
+  std::array<CommitRecord, 2> records;
+  const auto seal = [&](std::uint64_t timestamp) {
+    std::size_t count = 0;
+    const auto add = [&](const typename Log::Prepared& prepared) {
+      records[count++] = {shard.number(), shard.log()->generation(), prepared.offset,
+                          shard.Seal(prepared, timestamp)};
+    };
+    if (mark) add(*mark);
+    add(write->prepared);
+    shard.PublishLog();
+    shard.InstallWrite(*write);
+    return absl::Span<const CommitRecord>(records.data(), count);
+  };
+  const CounterDelta delta{&collection.live_documents, (is_put ? 1 : 0) - (was_live ? 1 : 0)};
+  absl::StatusOr<std::uint64_t> committed =
+      durability_->Commit(seal, absl::MakeConstSpan(&delta, delta.delta != 0 ? 1 : 0));
+  if (!committed.ok()) shard.Discard();
+  return committed;
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::InsertEncoded(Collection& collection,
+                                                                     std::string_view id,
+                                                                     std::string_view raw) {
+  Decision put;
+  put.action = Decision::Action::kPut;
+  Encode(raw, &put.body);  // before the writer role is taken
+  return WriteDocument(collection, id,
+                       [&](std::optional<ValueView> current, Decision* decision) -> absl::Status {
+                         if (current) return DuplicateId(collection, id);
+                         *decision = std::move(put);
+                         return absl::OkStatus();
+                       });
+}
+
+template <class Policies>
+absl::StatusOr<InsertResult> BasicDatabase<Policies>::InsertOne(std::string_view collection,
+                                                                ValueView document) {
+  InsertableDocument insertable;
+  ALOS_RETURN_IF_ERROR(MakeInsertable(document, &insertable));
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindOrCreateCollection(collection));
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp,
+                        InsertEncoded(*found, insertable.id, insertable.raw));
+  return InsertResult{std::move(insertable.id), timestamp};
+}
+
+template <class Policies>
+InsertManyResult BasicDatabase<Policies>::InsertMany(std::string_view collection,
+                                                     absl::Span<const ValueView> documents) {
+  InsertManyResult result;
+  for (const ValueView document : documents) {
+    absl::StatusOr<InsertResult> inserted = InsertOne(collection, document);
+    if (!inserted.ok()) {
+      result.status =
+          absl::Status(inserted.status().code(),
+                       absl::StrCat("document ", result.ids.size(), " of ", documents.size(), ": ",
+                                    inserted.status().message(), "; the ", result.ids.size(),
+                                    " documents before it are inserted"));
+      break;
+    }
+    result.ids.push_back(std::move(inserted->id));
+    result.commit_timestamp = std::max(result.commit_timestamp, inserted->commit_timestamp);
+  }
+  return result;
+}
+
+template <class Policies>
+absl::StatusOr<bool> BasicDatabase<Policies>::FindById(std::string_view collection,
+                                                       std::string_view encoded_id,
+                                                       absl::FunctionRef<void(ValueView)> visit) {
+  const std::uint64_t timestamp = durability_->visible_timestamp();
+  ALOS_RETURN_IF_ERROR(engine_internal::CheckCollectionName(collection));
+  const auto guard = context_.epochs->Enter();
+  const Collection* found = collections_.Find(collection);
+  if (found == nullptr) return false;
+  const std::uint64_t hash = Hash(found->id, encoded_id);
+  Shard& shard = ShardOf(hash);
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t offset,
+                        shard.FindVersion(found->id, encoded_id, hash, timestamp));
+  if (offset == 0) return false;
+  ALOS_RETURN_IF_ERROR(shard.VisitDocument(offset, visit));
+  return true;
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::VisitMatches(const Collection& collection,
+                                                   const Filter& filter, std::uint64_t timestamp,
+                                                   absl::FunctionRef<bool(ValueView)> visit) {
+  const auto guard = context_.epochs->Enter();
+  bool go_on = true;
+  const auto visit_match = [&](ValueView document) {
+    if (filter.Matches(document)) go_on = visit(document);
+  };
+  if (filter.id_candidates()) {
+    for (const std::string& id : *filter.id_candidates()) {
+      const std::uint64_t hash = Hash(collection.id, id);
+      Shard& shard = ShardOf(hash);
+      ALOS_ASSIGN_OR_RETURN(const std::uint64_t offset,
+                            shard.FindVersion(collection.id, id, hash, timestamp));
+      if (offset != 0) ALOS_RETURN_IF_ERROR(shard.VisitDocument(offset, visit_match));
+      if (!go_on) break;
+    }
+    return absl::OkStatus();
+  }
+  for (const auto& shard : shards_) {
+    const auto scan = [&](std::uint64_t, ValueView document) {
+      visit_match(document);
+      return go_on;
+    };
+    ALOS_RETURN_IF_ERROR(shard->Scan(collection.id, timestamp, 0, scan).status());
+    if (!go_on) break;
+  }
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::StatusOr<bool> BasicDatabase<Policies>::FindOne(std::string_view collection,
+                                                      const Filter& filter,
+                                                      absl::FunctionRef<void(ValueView)> visit) {
+  const std::uint64_t timestamp = durability_->visible_timestamp();
+  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  if (found == nullptr) return false;
+  bool any = false;
+  ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, timestamp, [&](ValueView document) {
+    visit(document);
+    any = true;
+    return false;
+  }));
+  return any;
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::Find(std::string_view collection, const FindQuery& query,
+                                           absl::FunctionRef<bool(ValueView)> visit) {
+  const std::uint64_t timestamp = query.read_timestamp.value_or(durability_->visible_timestamp());
+  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  if (found == nullptr) return absl::OkStatus();
+  const Filter& filter = query.filter != nullptr ? *query.filter : MatchEverything();
+  if (query.sort != nullptr) {
+    const std::uint64_t keep =
+        query.limit == 0 || query.limit > std::numeric_limits<std::uint64_t>::max() - query.skip
+            ? std::numeric_limits<std::uint64_t>::max()
+            : query.skip + query.limit;
+    query_internal::Sorter sorter(query.sort, keep, query.sort_bytes_max, "sort");
+    absl::Status added;
+    ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, timestamp, [&](ValueView document) {
+      added = sorter.Add(document);
+      return added.ok();
+    }));
+    ALOS_RETURN_IF_ERROR(added);
+    std::uint64_t position = 0;
+    sorter.Finish([&](ValueView document) { return position++ < query.skip || visit(document); });
+    return absl::OkStatus();
+  }
+  std::uint64_t skipped = 0;
+  std::uint64_t visited = 0;
+  return VisitMatches(*found, filter, timestamp, [&](ValueView document) {
+    if (skipped < query.skip) {
+      ++skipped;
+      return true;
+    }
+    if (!visit(document)) return false;
+    return ++visited != query.limit;
+  });
+}
+
+template <class Policies>
+absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
+    std::string_view collection, const Filter& filter, std::string_view cursor,
+    std::size_t batch_size, absl::FunctionRef<bool(ValueView)> visit) {
+  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  engine_internal::ScanCursor position;
+  if (cursor.empty()) {
+    position.timestamp = durability_->visible_timestamp();
+    position.collection = found == nullptr ? 0 : found->id;
+  } else {
+    ALOS_ASSIGN_OR_RETURN(position, engine_internal::DecodeCursor(cursor, context_.hash_seed));
+    if (found == nullptr || position.collection != found->id) {
+      return absl::FailedPreconditionError(
+          "the cursor belongs to a collection that was dropped, or to another one; start the query "
+          "again");
+    }
+  }
+  if (found == nullptr) return std::string();
+  const auto guard = context_.epochs->Enter();
+  std::size_t visited = 0;
+  bool full = false;
+  if (filter.id_candidates()) {
+    const std::vector<std::string>& ids = *filter.id_candidates();
+    for (; position.offset < ids.size() && !full; ++position.offset) {
+      const std::string& id = ids[position.offset];
+      const std::uint64_t hash = Hash(found->id, id);
+      Shard& shard = ShardOf(hash);
+      ALOS_ASSIGN_OR_RETURN(const std::uint64_t offset,
+                            shard.FindVersion(found->id, id, hash, position.timestamp));
+      if (offset == 0) continue;
+      ALOS_RETURN_IF_ERROR(shard.VisitDocument(offset, [&](ValueView document) {
+        if (filter.Matches(document)) full = !visit(document) || ++visited >= batch_size;
+      }));
+    }
+    return position.offset < ids.size() ? EncodeCursor(position, context_.hash_seed)
+                                        : std::string();
+  }
+  for (; position.shard < shards_.size(); ++position.shard, position.offset = 0) {
+    const auto scan = [&](std::uint64_t, ValueView document) {
+      if (filter.Matches(document)) full = !visit(document) || ++visited >= batch_size;
+      return !full;
+    };
+    ALOS_ASSIGN_OR_RETURN(
+        position.offset,
+        shards_[position.shard]->Scan(found->id, position.timestamp, position.offset, scan));
+    if (full) return EncodeCursor(position, context_.hash_seed);
+  }
+  return std::string();
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Count(std::string_view collection,
+                                                             const Filter& filter) {
+  const std::uint64_t timestamp = durability_->visible_timestamp();
+  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  if (found == nullptr) return std::uint64_t{0};
+  if (filter.matches_everything())
+    return static_cast<std::uint64_t>(found->live_documents.load(std::memory_order_relaxed));
+  std::uint64_t count = 0;
+  ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, timestamp, [&](ValueView) {
+    ++count;
+    return true;
+  }));
+  return count;
+}
+
+template <class Policies>
+template <class Change>
+absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(Collection& collection,
+                                                                    const Filter& filter, bool once,
+                                                                    Change&& change) {
+  UpdateResult result;
+  // Documents are found in a snapshot, and changed only if their newest version still matches.
+  const auto change_one = [&](std::string_view id) -> absl::Status {
+    bool matched = false;
+    ALOS_ASSIGN_OR_RETURN(
+        const std::uint64_t timestamp,
+        WriteDocument(collection, id,
+                      [&](std::optional<ValueView> current, Decision* decision) -> absl::Status {
+                        if (!current || !filter.Matches(*current)) return absl::OkStatus();
+                        matched = true;
+                        return change(*current, decision);
+                      }));
+    result.matched += matched;
+    result.modified += timestamp != 0;
+    result.commit_timestamp = std::max(result.commit_timestamp, timestamp);
+    return absl::OkStatus();
+  };
+  if (filter.id_candidates()) {
+    for (const std::string& id : *filter.id_candidates()) {
+      ALOS_RETURN_IF_ERROR(change_one(id));
+      if (once && result.matched != 0) break;
+    }
+    return result;
+  }
+  absl::Status status;
+  ALOS_RETURN_IF_ERROR(
+      VisitMatches(collection, filter, durability_->visible_timestamp(), [&](ValueView document) {
+        const std::optional<ValueView> id = document.Find("_id");
+        absl::StatusOr<std::string> encoded =
+            id ? EncodeId(*id) : absl::InternalError("a stored document without _id");
+        status = encoded.ok() ? change_one(*encoded) : encoded.status();
+        return status.ok() && !(once && result.matched != 0);
+      }));
+  ALOS_RETURN_IF_ERROR(status);
+  return result;
+}
+
+template <class Policies>
+absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateMatches(std::string_view collection,
+                                                                    const Filter& filter,
+                                                                    const Update& update,
+                                                                    bool once) {
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
+  if (found == nullptr) return UpdateResult{};
+  std::string raw;  // outlives what the decision refers to
+  return ChangeMatches(*found, filter, once,
+                       [&](ValueView current, Decision* decision) -> absl::Status {
+                         raw.clear();
+                         ALOS_ASSIGN_OR_RETURN(const bool changed, update.Apply(current, &raw));
+                         if (!changed) return absl::OkStatus();
+                         decision->action = Decision::Action::kPut;
+                         Encode(raw, &decision->body);
+                         return absl::OkStatus();
+                       });
+}
+
+template <class Policies>
+absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateOne(std::string_view collection,
+                                                                const Filter& filter,
+                                                                const Update& update) {
+  return UpdateMatches(collection, filter, update, true);
+}
+
+template <class Policies>
+absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateMany(std::string_view collection,
+                                                                 const Filter& filter,
+                                                                 const Update& update) {
+  if (update.is_replacement()) {
+    return absl::InvalidArgumentError(
+        "a replacement document cannot be applied to many documents; use update operators such as "
+        "$set");
+  }
+  return UpdateMatches(collection, filter, update, false);
+}
+
+template <class Policies>
+absl::StatusOr<DeleteResult> BasicDatabase<Policies>::DeleteMatches(std::string_view collection,
+                                                                    const Filter& filter,
+                                                                    bool once) {
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
+  if (found == nullptr) return DeleteResult{};
+  ALOS_ASSIGN_OR_RETURN(const UpdateResult result,
+                        ChangeMatches(*found, filter, once, [](ValueView, Decision* decision) {
+                          decision->action = Decision::Action::kDelete;
+                          return absl::OkStatus();
+                        }));
+  return DeleteResult{result.modified, result.commit_timestamp};
+}
+
+template <class Policies>
+absl::StatusOr<DeleteResult> BasicDatabase<Policies>::DeleteOne(std::string_view collection,
+                                                                const Filter& filter) {
+  return DeleteMatches(collection, filter, true);
+}
+
+template <class Policies>
+absl::StatusOr<DeleteResult> BasicDatabase<Policies>::DeleteMany(std::string_view collection,
+                                                                 const Filter& filter) {
+  return DeleteMatches(collection, filter, false);
+}
+
+template <class Policies>
+absl::StatusOr<UpsertResult> BasicDatabase<Policies>::Upsert(std::string_view collection,
+                                                             const Filter& filter,
+                                                             const Update& update, bool once) {
+  // Somebody else may insert the same `_id` between our look and our insert: then it is there to be
+  // updated. A second conflict is not about the filter's own id, and is the caller's.
+  for (int attempt = 0;; ++attempt) {
+    ALOS_ASSIGN_OR_RETURN(const UpdateResult updated, once
+                                                          ? UpdateOne(collection, filter, update)
+                                                          : UpdateMany(collection, filter, update));
+    UpsertResult result{updated.matched, updated.modified, std::nullopt, updated.commit_timestamp};
+    if (updated.matched != 0) return result;
+    ALOS_ASSIGN_OR_RETURN(const std::string seed, update.Seed(filter));
+    absl::StatusOr<InsertResult> inserted = InsertOne(collection, ValueView::FromTrusted(seed));
+    if (inserted.ok()) {
+      result.inserted_id = std::move(inserted->id);
+      result.commit_timestamp = inserted->commit_timestamp;
+      return result;
+    }
+    if (!absl::IsAlreadyExists(inserted.status()) || !filter.id_candidates() || attempt == 3)
+      return inserted.status();
+  }
+}
+
+template <class Policies>
+absl::StatusOr<UpsertResult> BasicDatabase<Policies>::UpsertOne(std::string_view collection,
+                                                                const Filter& filter,
+                                                                const Update& update) {
+  return Upsert(collection, filter, update, true);
+}
+
+template <class Policies>
+absl::StatusOr<UpsertResult> BasicDatabase<Policies>::UpsertMany(std::string_view collection,
+                                                                 const Filter& filter,
+                                                                 const Update& update) {
+  return Upsert(collection, filter, update, false);
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::Aggregate(std::string_view collection,
+                                                const Pipeline& pipeline,
+                                                absl::FunctionRef<bool(ValueView)> visit,
+                                                std::optional<std::uint64_t> read_timestamp) {
+  const std::uint64_t timestamp = read_timestamp.value_or(durability_->visible_timestamp());
+  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  const Filter& filter =
+      pipeline.leading_match() != nullptr ? *pipeline.leading_match() : MatchEverything();
+  return pipeline.Run(
+      [&](auto&& push) -> absl::Status {
+        if (found == nullptr) return absl::OkStatus();
+        return VisitMatches(*found, filter, timestamp,
+                            [&](ValueView document) { return push(document); });
+      },
+      visit);
+}
+
+template <class Policies>
+std::string BasicDatabase<Policies>::Stats() {
+  std::uint64_t log_bytes = 0;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t stale_bytes = 0;
+  std::uint64_t index_bytes = 0;
+  std::uint64_t files = 0;
+  CacheStatistics cache;
+  for (const auto& shard : shards_) {
+    absl::MutexLock lock(&shard->writer());
+    index_bytes += shard->index_bytes();
+    stale_bytes += shard->stale_bytes();
+    const CacheStatistics statistics = shard->cache().statistics();
+    cache.hits += statistics.hits;
+    cache.misses += statistics.misses;
+    cache.used_bytes += shard->cache().used_bytes();
+    if (const Log* log = shard->log()) {
+      ++files;
+      log_bytes += log->end();
+      file_bytes += log->file_size();
+    }
+  }
+  std::string out;
+  Builder builder(&out);
+  const auto put = [&](std::string_view key, std::uint64_t value) {
+    builder.Key(key);
+    builder.Uint(value);
+  };
+  builder.StartDocument();
+  builder.Key("collections");
+  builder.StartDocument();
+  std::int64_t documents = 0;
+  {
+    const auto guard = context_.epochs->Enter();
+    for (const Collection* collection : collections_.All()) {
+      const std::int64_t count = collection->live_documents.load(std::memory_order_relaxed);
+      documents += count;
+      builder.Key(collection->name);
+      builder.StartDocument();
+      builder.Key("documents");
+      builder.Int(count);
+      builder.EndDocument();
+    }
+  }
+  builder.EndDocument();
+  builder.Key("documents");
+  builder.Int(documents);
+  put("shards", shards_.size());
+  put("shard_files", files);
+  put("log_bytes", log_bytes);
+  put("file_bytes", file_bytes);
+  put("stale_bytes", stale_bytes);
+  put("primary_index_bytes", index_bytes);
+  put("cache_bytes", cache.used_bytes);
+  put("cache_hits", cache.hits);
+  put("cache_misses", cache.misses);
+  put("commit_timestamp", ReadTimestamp());
+  put("damaged_extents", damaged_extents_.load(std::memory_order_relaxed));
+  put("recovery_cut_bytes", torn_bytes_.load(std::memory_order_relaxed));
+  builder.Key("sync_mode");
+  builder.String(Policies::Durability::kName);
+  builder.Key("health");
+  builder.String(durability_->health().ok() ? "ok" : durability_->health().message());
+  builder.EndDocument();
+  return out;
+}
+
+}  // namespace alos
+
+#endif  // ALOS_ENGINE_DATABASE_H_

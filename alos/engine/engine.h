@@ -1,0 +1,212 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine: the databases of one data directory. The place to start for who embeds alos:
+//
+//   alos::EngineOptions options;
+//   options.data_path = "/var/lib/app";
+//   ALOS_ASSIGN_OR_RETURN(std::unique_ptr<alos::Engine> engine, alos::Engine::Open(options));
+//   ALOS_ASSIGN_OR_RETURN(alos::Engine::Database* database, engine->GetOrCreateDatabase("app"));
+//
+// examples/embedded/ is a whole program.
+
+#ifndef ALOS_ENGINE_ENGINE_H_
+#define ALOS_ENGINE_ENGINE_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "alos/base/epoch.h"
+#include "alos/base/log.h"
+#include "alos/base/status_macros.h"
+#include "alos/engine/database.h"
+#include "alos/engine/options.h"
+#include "alos/engine/policies.h"
+#include "alos/engine/transaction.h"
+
+namespace alos {
+
+// Threads: all members, any thread. Lifetime: owns its databases; pointers to them are valid until
+// Close(). Durability: Close() flushes and checkpoints everything; an engine that is destroyed
+// without it, or whose process dies, recovers at the next Open(), losing nothing that its policy
+// promised. Errors: kFailedPrecondition when another process has the data directory open (it is
+// named).
+template <class PoliciesType>
+class BasicEngine {
+ public:
+  using Policies = PoliciesType;
+  using FileSystem = typename Policies::FileSystem;
+  using Database = BasicDatabase<Policies>;
+  using Transaction = BasicTransaction<Policies>;
+
+  // `file_system` must outlive the engine.
+  static absl::StatusOr<std::unique_ptr<BasicEngine>> Open(
+      EngineOptions options, FileSystem* file_system = DefaultFileSystem()) {
+    ALOS_RETURN_IF_ERROR(CheckOptions(options));
+    ALOS_RETURN_IF_ERROR(file_system->CreateDirectories(options.data_path));
+    ALOS_ASSIGN_OR_RETURN(auto lock,
+                          file_system->LockFile(absl::StrCat(options.data_path, "/alos.lock")));
+    auto engine = std::unique_ptr<BasicEngine>(new BasicEngine(file_system, std::move(options)));
+    engine->lock_ = std::move(lock);
+    engine->maintenance_ = std::thread([raw = engine.get()] { raw->Maintain(); });
+    return engine;
+  }
+
+  ~BasicEngine() { StopMaintenance(); }
+  BasicEngine(const BasicEngine&) = delete;
+  BasicEngine& operator=(const BasicEngine&) = delete;
+
+  // The database of this name, opened if it is on disk, made if it is not.
+  absl::StatusOr<Database*> GetOrCreateDatabase(std::string_view name) {
+    return OpenDatabase(name, true);
+  }
+
+  // The database of this name, opened if it is on disk; nullptr when there is none.
+  absl::StatusOr<Database*> FindDatabase(std::string_view name) {
+    absl::StatusOr<Database*> found = OpenDatabase(name, false);
+    if (absl::IsNotFound(found.status())) return nullptr;
+    return found;
+  }
+
+  // The open ones.
+  std::vector<std::string> OpenDatabases() const {
+    absl::ReaderMutexLock lock(&mutex_);
+    std::vector<std::string> names;
+    for (const auto& [name, database] : databases_) names.push_back(name);
+    return names;
+  }
+
+  // Flushes, checkpoints and closes all databases; returns the first error, having tried all. No
+  // operation may be under way, and none may follow.
+  absl::Status Close() {
+    StopMaintenance();
+    absl::MutexLock lock(&mutex_);
+    absl::Status first;
+    for (auto& [name, database] : databases_) {
+      const absl::Status closed = database->Close();
+      if (!closed.ok()) ALOS_LOG(kError) << "closing database " << name << ": " << closed;
+      first.Update(closed);
+    }
+    databases_.clear();
+    lock_.reset();
+    return first;
+  }
+
+  const EngineOptions& options() const { return options_; }
+
+ private:
+  static constexpr std::size_t kDatabaseNameSizeMax = 64;
+  static constexpr std::uint32_t kShardsMax = 4096;
+
+  BasicEngine(FileSystem* file_system, EngineOptions options)
+      : file_system_(file_system), options_(std::move(options)) {}
+
+  static FileSystem* DefaultFileSystem() {
+    static FileSystem* const file_system = new FileSystem();
+    return file_system;
+  }
+
+  static absl::Status CheckOptions(const EngineOptions& options) {
+    if (options.data_path.empty()) return absl::InvalidArgumentError("the data path is empty");
+    if (options.shards == 0 || options.shards > kShardsMax) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("shards must be from 1 to ", kShardsMax, ", not ", options.shards));
+    }
+    if (options.compression_level != 0 &&
+        !engine_internal::HasCodecLevel<typename Policies::Codecs>(options.compression_level)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "no codec of this build has the compression level ", options.compression_level));
+    }
+    return absl::OkStatus();
+  }
+
+  // Names are directories: letters, digits, '_', '-' and '.', not at the start.
+  static absl::Status CheckDatabaseName(std::string_view name) {
+    bool good = !name.empty() && name.size() <= kDatabaseNameSizeMax && name.front() != '.';
+    for (const char c : name)
+      good = good && (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' ||
+                      c == '.');
+    if (good) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("a database name has 1 to ", kDatabaseNameSizeMax,
+                     " characters out of a-z A-Z 0-9 _ - . and does not begin with a dot"));
+  }
+
+  absl::StatusOr<Database*> OpenDatabase(std::string_view name, bool create) {
+    {
+      absl::ReaderMutexLock lock(&mutex_);
+      const auto found = databases_.find(name);
+      if (found != databases_.end()) return found->second.get();
+    }
+    ALOS_RETURN_IF_ERROR(CheckDatabaseName(name));
+    absl::MutexLock lock(&mutex_);
+    std::unique_ptr<Database>& slot = databases_[name];
+    if (slot == nullptr) {
+      auto opened = Database::Open(file_system_, &epochs_,
+                                   absl::StrCat(options_.data_path, "/", name), options_, create);
+      if (!opened.ok()) {
+        databases_.erase(name);
+        return opened.status();
+      }
+      slot = *std::move(opened);
+    }
+    return slot.get();
+  }
+
+  // Checkpoints what has grown, once a second.
+  void Maintain() {
+    while (true) {
+      {
+        absl::MutexLock lock(&stop_mutex_);
+        if (stop_mutex_.AwaitWithTimeout(absl::Condition(&stop_), absl::Seconds(1))) return;
+      }
+      std::vector<Database*> databases;
+      {
+        absl::ReaderMutexLock lock(&mutex_);
+        for (const auto& [name, database] : databases_) databases.push_back(database.get());
+      }
+      for (Database* database : databases) {
+        if (const absl::Status status = database->CheckpointIfDue(); !status.ok()) {
+          ALOS_LOG(kError) << database->directory() << ": checkpoint: " << status;
+        }
+      }
+    }
+  }
+
+  void StopMaintenance() {
+    {
+      absl::MutexLock lock(&stop_mutex_);
+      stop_ = true;
+    }
+    if (maintenance_.joinable()) maintenance_.join();
+  }
+
+  FileSystem* const file_system_;
+  const EngineOptions options_;
+  std::unique_ptr<typename FileSystem::LockType> lock_;
+  EpochManager epochs_;
+
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<std::string, std::unique_ptr<Database>> databases_ ABSL_GUARDED_BY(mutex_);
+
+  absl::Mutex stop_mutex_;
+  bool stop_ ABSL_GUARDED_BY(stop_mutex_) = false;
+  std::thread maintenance_;
+};
+
+// The engine with the first durability policy of the build: `async` by default.
+using Engine = BasicEngine<Policies<DefaultDurability>>;
+
+}  // namespace alos
+
+#endif  // ALOS_ENGINE_ENGINE_H_

@@ -1,0 +1,96 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// The collections of a database, by name.
+
+#ifndef ALOS_ENGINE_INTERNAL_COLLECTIONS_H_
+#define ALOS_ENGINE_INTERNAL_COLLECTIONS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "alos/base/epoch.h"
+
+namespace alos::engine_internal {
+
+inline constexpr std::size_t kNameSizeMax = 255;
+
+// One collection. Lives as long as its database, dropped or not.
+struct Collection {
+  Collection(std::uint32_t id_value, std::string name_value)
+      : id(id_value), name(std::move(name_value)) {}
+  const std::uint32_t id;
+  const std::string name;
+  std::atomic<std::int64_t> live_documents{0};  // visible ones
+};
+
+inline absl::Status CheckCollectionName(std::string_view name) {
+  if (name.empty()) return absl::InvalidArgumentError("the collection name is empty");
+  if (name.size() > kNameSizeMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the collection name has ", name.size(), " bytes, at most ", kNameSizeMax, " are allowed"));
+  }
+  if (name.find('\0') != std::string_view::npos)
+    return absl::InvalidArgumentError("the collection name contains a zero byte");
+  return absl::OkStatus();
+}
+
+// Threads: Find by any thread inside an epoch guard, without a lock; Add and Remove one at a time.
+class CollectionMap {
+ public:
+  explicit CollectionMap(EpochManager* epochs) : epochs_(epochs), map_(new Map) {}
+  ~CollectionMap() { delete map_.load(std::memory_order_relaxed); }
+
+  Collection* Find(std::string_view name) const {
+    const Map& map = *map_.load(std::memory_order_acquire);
+    const auto found = map.find(name);
+    return found == map.end() ? nullptr : found->second;
+  }
+
+  Collection* Add(std::uint32_t id, std::string_view name) {
+    owned_.push_back(std::make_unique<Collection>(id, std::string(name)));
+    Collection* added = owned_.back().get();
+    Map next = *map_.load(std::memory_order_relaxed);
+    next[added->name] = added;
+    Replace(std::move(next));
+    return added;
+  }
+
+  void Remove(std::string_view name) {
+    Map next = *map_.load(std::memory_order_relaxed);
+    next.erase(name);
+    Replace(std::move(next));
+  }
+
+  // A copy of what there is.
+  std::vector<Collection*> All() const {
+    std::vector<Collection*> all;
+    for (const auto& [name, collection] : *map_.load(std::memory_order_acquire))
+      all.push_back(collection);
+    return all;
+  }
+
+ private:
+  using Map = absl::flat_hash_map<std::string_view, Collection*>;  // keys: the collections' names
+
+  void Replace(Map next) {
+    const Map* old = map_.exchange(new Map(std::move(next)), std::memory_order_acq_rel);
+    epochs_->Retire([old] { delete old; });
+  }
+
+  EpochManager* const epochs_;
+  std::atomic<const Map*> map_;
+  std::vector<std::unique_ptr<Collection>> owned_;
+};
+
+}  // namespace alos::engine_internal
+
+#endif  // ALOS_ENGINE_INTERNAL_COLLECTIONS_H_

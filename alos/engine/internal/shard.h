@@ -1,0 +1,483 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// One shard of a database: its log, its primary index, its cache, and its writer role.
+
+#ifndef ALOS_ENGINE_INTERNAL_SHARD_H_
+#define ALOS_ENGINE_INTERNAL_SHARD_H_
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
+#include "alos/base/check.h"
+#include "alos/base/epoch.h"
+#include "alos/base/status_macros.h"
+#include "alos/document/json.h"
+#include "alos/document/value.h"
+#include "alos/engine/internal/stored_body.h"
+#include "alos/index/primary_checkpoint.h"
+#include "alos/index/primary_index.h"
+#include "alos/storage/atomic_file.h"
+#include "alos/storage/record.h"
+#include "alos/storage/shard_log.h"
+#include "xxhash.h"
+
+namespace alos::engine_internal {
+
+// What all shards of a database share. Constant, outlives them.
+template <class Policies>
+struct ShardContext {
+  typename Policies::FileSystem* file_system = nullptr;
+  EpochManager* epochs = nullptr;
+  std::string directory;
+  DatabaseId database_id{};
+  std::uint64_t hash_seed = 0;
+};
+
+// The hash by which a document finds its shard and its slot.
+inline std::uint64_t DocumentHash(std::uint32_t collection, std::string_view id,
+                                  std::uint64_t seed) {
+  return XXH3_64bits_withSeed(id.data(), id.size(), seed + collection * 0x9E3779B97F4A7C15u);
+}
+
+// Threads: members marked "writer" need the writer role (`writer()`); the others may be called by
+// any thread inside an epoch guard. Views passed to visitors are valid during the call.
+template <class Policies>
+class Shard {
+ public:
+  using Log = BasicShardLog<typename Policies::FileSystem>;
+
+  Shard(const ShardContext<Policies>* context, std::uint32_t number, std::size_t cache_bytes)
+      : context_(context), number_(number), index_(context->epochs), cache_(cache_bytes) {}
+
+  absl::Mutex& writer() { return writer_; }
+  std::uint32_t number() const { return number_; }
+  // nullptr before the first write.
+  Log* log() const { return log_.load(std::memory_order_acquire); }
+  auto& cache() { return cache_; }
+
+  std::string FileName(std::string_view extension) const {
+    return absl::StrFormat("shard_%03d.%s", number_, extension);
+  }
+
+  // --- Opening. Before the shard is shared.
+
+  // Opens the log if there is one.
+  absl::Status OpenLog() {
+    const std::string path = absl::StrCat(context_->directory, "/", FileName("db"));
+    ALOS_ASSIGN_OR_RETURN(const bool exists, context_->file_system->Exists(path));
+    if (!exists) return absl::OkStatus();
+    ALOS_ASSIGN_OR_RETURN(owned_log_,
+                          Log::Open(*context_->file_system, path, {context_->database_id, number_},
+                                    context_->epochs));
+    log_.store(owned_log_.get(), std::memory_order_release);
+    return absl::OkStatus();
+  }
+
+  // The checkpoint of this shard's index; nullopt when there is none that can be used.
+  std::optional<PrimaryCheckpoint> LoadCheckpoint() {
+    const absl::StatusOr<std::string> bytes = ReadWholeFile(
+        *context_->file_system, absl::StrCat(context_->directory, "/", FileName("sidx")));
+    if (!bytes.ok()) return std::nullopt;
+    absl::StatusOr<PrimaryCheckpoint> checkpoint = DecodePrimaryCheckpoint(*bytes);
+    if (!checkpoint.ok() || checkpoint->generation != log()->generation() ||
+        checkpoint->log_end > log()->file_size()) {
+      return std::nullopt;
+    }
+    return *std::move(checkpoint);
+  }
+
+  // Puts the index back as `checkpoint` (nullptr: empty) has it and reads the log from there.
+  // Records of transactions newer than `transactions_complete_until` are also given to
+  // `on_transaction(RecordHeader, offset)`: the caller counts them.
+  template <class OnTransaction>
+  absl::StatusOr<LogRecovery> Recover(const PrimaryCheckpoint* checkpoint,
+                                      std::uint64_t durable_end, std::uint64_t timestamp_max,
+                                      std::uint64_t transactions_complete_until,
+                                      OnTransaction&& on_transaction) {
+    collections_.clear();
+    stale_bytes_ = newest_timestamp_ = checkpointed_end_ = 0;
+    std::uint64_t from = Log::kFirstRecordOffset;
+    if (checkpoint != nullptr) {
+      index_.Reset(checkpoint->slots, checkpoint->keys);
+      stale_bytes_ = checkpoint->stale_bytes;
+      newest_timestamp_ = checkpoint->newest_timestamp;
+      for (const auto& collection : checkpoint->collections) {
+        collections_[static_cast<std::uint32_t>(collection.id)] = {
+            static_cast<std::int64_t>(collection.live_documents),
+            static_cast<std::int64_t>(collection.stored_bytes)};
+      }
+      from = checkpointed_end_ = checkpoint->log_end;
+      durable_end = std::max(durable_end, from);
+    } else {
+      const std::vector<std::uint64_t> empty(16, 0);
+      index_.Reset(empty, 0);
+    }
+    ALOS_ASSIGN_OR_RETURN(
+        LogRecovery recovery,
+        log()->Recover(
+            from, durable_end, timestamp_max, [&](std::uint64_t offset, const RecordView& record) {
+              const RecordHeader& header = record.header();
+              newest_timestamp_ = std::max(newest_timestamp_, header.commit_timestamp);
+              if (header.kind == RecordKind::kDurableMark || header.kind == RecordKind::kAborted) {
+                stale_bytes_ += header.size;
+                return;
+              }
+              if (header.transaction_record_count > 0 &&
+                  header.commit_timestamp > transactions_complete_until) {
+                on_transaction(header, offset);
+              }
+              const std::uint64_t hash =
+                  DocumentHash(header.collection, record.id(), context_->hash_seed);
+              Install(header, record.id(), hash, FindNewest(header.collection, record.id(), hash),
+                      offset);
+            }));
+    if (log()->end() != from) {
+      // Not closed cleanly, or its checkpoint is gone. What follows the checkpoint is stored to
+      // again, page by page: after a failed flush the kernel may call a page clean that the disk
+      // never got.
+      log()->DirtyAgain(from);
+      ALOS_RETURN_IF_ERROR(log()->Sync());
+    }
+    return recovery;
+  }
+
+  // --- Reading.
+
+  // The offset of the newest record of a document, deletions included; 0 when there is none.
+  std::uint64_t FindNewest(std::uint32_t collection, std::string_view id,
+                           std::uint64_t hash) const {
+    const Log* log = this->log();
+    if (log == nullptr) return 0;
+    return index_.Find(hash, [&](std::uint64_t offset) {
+      const RecordView record(log->At(offset));
+      // The size is compared first: bytes of an id are only looked at where one of that size fits.
+      return record.header().id_size == id.size() && record.header().collection == collection &&
+             offset + kRecordHeaderSize + id.size() <= log->file_size() && record.id() == id;
+    });
+  }
+
+  // The offset of the version that a snapshot at `timestamp` sees, or 0 when it sees none.
+  // kDataLoss when that cannot be known because a part of the log is damaged.
+  absl::StatusOr<std::uint64_t> FindVersion(std::uint32_t collection, std::string_view id,
+                                            std::uint64_t hash, std::uint64_t timestamp) const {
+    std::uint64_t offset = FindNewest(collection, id, hash);
+    if (log() != nullptr && !log()->damaged().empty())
+      ALOS_RETURN_IF_ERROR(CheckDamage(collection, id, offset));
+    const std::uint64_t lost = lost_key_offset_.load(std::memory_order_acquire);
+    if (offset == 0 && lost != 0) return Damaged(lost, id);
+    while (offset != 0) {
+      const RecordView record(log()->At(offset));
+      const RecordHeader& header = record.header();
+      if (!IsPlausibleRecord(log()->At(offset), log()->file_size() - offset) ||
+          RecordHeaderChecksum(header, record.id(), log()->generation(), offset) !=
+              header.header_checksum) {
+        return Damaged(offset, id);
+      }
+      if (header.commit_timestamp <= timestamp && header.kind != RecordKind::kAborted) {
+        return header.kind == RecordKind::kPut ? offset : 0;
+      }
+      offset = header.previous_offset;
+    }
+    return 0;
+  }
+
+  // Calls `visit` with the document of the kPut record at `offset`, whose header FindVersion
+  // checked. kDataLoss when its body is damaged.
+  absl::Status VisitDocument(std::uint64_t offset, absl::FunctionRef<void(ValueView)> visit) {
+    const RecordView record(log()->At(offset));
+    const RecordHeader& header = record.header();
+    if (header.codec != 0 &&
+        cache_.Lookup(offset, [&](std::string_view raw) { visit(ValueView::FromTrusted(raw)); })) {
+      return absl::OkStatus();
+    }
+    if ((header.flags & kBodyUnchecked) == 0 &&
+        Crc32c(record.stored_body()) != header.body_checksum) {
+      return Damaged(offset, record.id());
+    }
+    if (header.codec == 0) {
+      if (header.raw_body_size != record.stored_body().size()) return Damaged(offset, record.id());
+      visit(ValueView::FromTrusted(record.stored_body()));
+      return absl::OkStatus();
+    }
+    std::string raw;
+    const absl::Status decoded = DecodeBody<typename Policies::Codecs>(
+        header.codec, record.stored_body(), header.raw_body_size, &raw);
+    if (absl::IsFailedPrecondition(decoded)) return decoded;
+    if (!decoded.ok()) return Damaged(offset, record.id());
+    visit(ValueView::FromTrusted(raw));
+    cache_.Insert(offset, std::move(raw));
+    return absl::OkStatus();
+  }
+
+  // Calls `visit(offset, document)` for every document of `collection` that a snapshot at
+  // `timestamp` sees and whose record lies at or after `from`, in log order, until it returns
+  // false. Returns the offset to go on from, 0 at the end. kDataLoss when anything on the way is
+  // damaged: a scan never leaves a document out in silence. Cost: one pass over the log, one index
+  // lookup per record.
+  absl::StatusOr<std::uint64_t> Scan(std::uint32_t collection, std::uint64_t timestamp,
+                                     std::uint64_t from,
+                                     absl::FunctionRef<bool(std::uint64_t, ValueView)> visit) {
+    const Log* log = this->log();
+    if (log == nullptr) return 0;
+    const std::uint64_t end = log->end();
+    std::uint64_t offset = std::max(from, Log::kFirstRecordOffset);
+    for (const DamagedExtent& extent : log->damaged()) {
+      if (extent.document && extent.document->first != collection) continue;
+      if (extent.document) {
+        // A damaged version matters only while no newer one has replaced it.
+        const auto& [owner, id] = *extent.document;
+        if (FindNewest(owner, id, DocumentHash(owner, id, context_->hash_seed)) > extent.offset)
+          continue;
+      }
+      return Damaged(extent.offset, extent.document ? extent.document->second : std::string_view());
+    }
+    std::size_t next_damaged = 0;
+    while (offset < end) {
+      while (next_damaged < log->damaged().size() && log->damaged()[next_damaged].end <= offset)
+        ++next_damaged;
+      if (next_damaged < log->damaged().size() && log->damaged()[next_damaged].offset <= offset) {
+        offset = NextRecordOffset(log->damaged()[next_damaged].end);
+        continue;
+      }
+      const RecordView record(log->At(offset));
+      const RecordHeader& header = record.header();
+      if (!IsPlausibleRecord(log->At(offset), end - offset) ||
+          RecordHeaderChecksum(header, record.id(), log->generation(), offset) !=
+              header.header_checksum) {
+        return Damaged(offset, {});
+      }
+      const std::uint64_t next = NextRecordOffset(offset + header.size);
+      if (header.kind == RecordKind::kPut && header.collection == collection &&
+          header.commit_timestamp <= timestamp) {
+        const std::uint64_t hash = DocumentHash(collection, record.id(), context_->hash_seed);
+        ALOS_ASSIGN_OR_RETURN(const std::uint64_t visible,
+                              FindVersion(collection, record.id(), hash, timestamp));
+        if (visible == offset) {
+          bool go_on = true;
+          ALOS_RETURN_IF_ERROR(
+              VisitDocument(offset, [&](ValueView document) { go_on = visit(offset, document); }));
+          if (!go_on) return next;
+        }
+      }
+      offset = next;
+    }
+    return 0;
+  }
+
+  // --- Writing. All members: writer.
+
+  // A version that is being written.
+  struct Write {
+    typename Log::Prepared prepared;
+    std::uint32_t collection = 0;
+    std::string_view id;  // outlives the write
+    std::uint64_t hash = 0;
+    std::uint64_t previous = 0;
+  };
+
+  // Makes the log file if this is the first write. Flushed, so that its name and header are durable
+  // before anything refers to it.
+  absl::Status EnsureLog() {
+    if (owned_log_ != nullptr) return absl::OkStatus();
+    const std::string path = absl::StrCat(context_->directory, "/", FileName("db"));
+    const std::string temporary = absl::StrCat(path, ".new");
+    const std::uint64_t generation =
+        XXH3_64bits_withSeed(context_->database_id.data(), context_->database_id.size(), number_);
+    {
+      ALOS_ASSIGN_OR_RETURN(
+          auto log, Log::Create(*context_->file_system, temporary, {context_->database_id, number_},
+                                generation, context_->epochs));
+      ALOS_RETURN_IF_ERROR(log->Sync());
+    }
+    ALOS_RETURN_IF_ERROR(context_->file_system->Rename(temporary, path));
+    ALOS_RETURN_IF_ERROR(context_->file_system->SyncDirectory(context_->directory));
+    ALOS_ASSIGN_OR_RETURN(owned_log_,
+                          Log::Open(*context_->file_system, path, {context_->database_id, number_},
+                                    context_->epochs));
+    ALOS_RETURN_IF_ERROR(owned_log_
+                             ->Recover(Log::kFirstRecordOffset, 0,
+                                       std::numeric_limits<std::uint64_t>::max(),
+                                       [](std::uint64_t, const RecordView&) {})
+                             .status());
+    log_.store(owned_log_.get(), std::memory_order_release);
+    return absl::OkStatus();
+  }
+
+  // Appends a durable mark to the commit that is being prepared when there is something new to say:
+  // it lets recovery tell corruption from a torn tail.
+  absl::StatusOr<std::optional<typename Log::Prepared>> PrepareMark() {
+    const std::uint64_t durable_end = owned_log_->durable_end();
+    if (durable_end <= marked_durable_end_) return std::nullopt;
+    RecordHeader header{};
+    header.kind = RecordKind::kDurableMark;
+    header.previous_offset = durable_end;
+    ALOS_ASSIGN_OR_RETURN(auto prepared, owned_log_->Prepare(header, {}, {}, 0));
+    marked_durable_end_ = durable_end;
+    return prepared;
+  }
+
+  // Takes space for a new version (`body` nullptr: a deletion) whose previous record is `previous`.
+  absl::StatusOr<Write> Prepare(std::uint32_t collection, std::string_view id, std::uint64_t hash,
+                                std::uint64_t previous, const StoredBody* body, bool check_body,
+                                std::uint32_t transaction_record_count) {
+    RecordHeader header{};
+    header.collection = collection;
+    header.previous_offset = previous;
+    header.transaction_record_count = transaction_record_count;
+    header.kind = body != nullptr ? RecordKind::kPut : RecordKind::kDelete;
+    if (body != nullptr) {
+      header.codec = body->codec;
+      header.raw_body_size = static_cast<std::uint32_t>(body->raw.size());
+      if (!check_body) header.flags |= kBodyUnchecked;
+    }
+    ALOS_ASSIGN_OR_RETURN(
+        auto prepared,
+        owned_log_->Prepare(header, id, body != nullptr ? body->stored() : std::string_view(),
+                            body != nullptr ? body->checksum : 0));
+    return Write{prepared, collection, id, hash, previous};
+  }
+
+  // Gives back what was prepared.
+  void Discard() {
+    if (owned_log_ != nullptr) owned_log_->Discard();
+  }
+
+  std::string_view Seal(const typename Log::Prepared& prepared, std::uint64_t timestamp) {
+    newest_timestamp_ = timestamp;
+    return owned_log_->Seal(prepared, timestamp);
+  }
+
+  // Puts a sealed write into the index. Call PublishLog() first, once for all of a commit.
+  void InstallWrite(const Write& write) {
+    Install(write.prepared.header, write.id, write.hash, write.previous, write.prepared.offset);
+  }
+  void PublishLog() { owned_log_->Publish(); }
+
+  // What a checkpoint stores, copied. Nothing when nothing was appended since the last one.
+  std::optional<PrimaryCheckpoint> CaptureCheckpoint() {
+    if (owned_log_ == nullptr || owned_log_->end() == checkpointed_end_) return std::nullopt;
+    PrimaryCheckpoint checkpoint;
+    checkpoint.generation = owned_log_->generation();
+    checkpoint.log_end = owned_log_->end();
+    checkpoint.newest_timestamp = newest_timestamp_;
+    checkpoint.stale_bytes = stale_bytes_;
+    checkpoint.keys = index_.size();
+    checkpoint.slots.reserve(index_.capacity());
+    index_.ForEachSlot([&](std::uint64_t slot) { checkpoint.slots.push_back(slot); });
+    for (const auto& [id, counts] : collections_) {
+      checkpoint.collections.push_back({id, static_cast<std::uint64_t>(counts.documents),
+                                        static_cast<std::uint64_t>(counts.bytes)});
+    }
+    return checkpoint;
+  }
+  void CheckpointWritten(std::uint64_t log_end) {
+    checkpointed_end_ = std::max(checkpointed_end_, log_end);
+  }
+
+  struct Counts {
+    std::int64_t documents = 0;
+    std::int64_t bytes = 0;  // stored size of the live records
+  };
+  const absl::flat_hash_map<std::uint32_t, Counts>& collections() const { return collections_; }
+  std::uint64_t newest_timestamp() const { return newest_timestamp_; }
+  std::uint64_t stale_bytes() const { return stale_bytes_; }
+  std::uint64_t uncheckpointed_bytes() const {
+    return owned_log_ == nullptr ? 0 : owned_log_->end() - checkpointed_end_;
+  }
+  std::uint64_t index_bytes() const { return index_.capacity() * 8; }
+
+  // Whether the newest record of a document, at `offset`, is a live version. For writers: also what
+  // is not visible yet counts.
+  bool IsLive(std::uint64_t offset) const {
+    return offset != 0 && RecordView(log()->At(offset)).header().kind == RecordKind::kPut;
+  }
+
+  // An error that names the place and, where known, the document. `id` is encoded.
+  absl::Status Damaged(std::uint64_t offset, std::string_view id) const {
+    std::string document;
+    if (const auto view = ValueView::Parse(id); view.ok())
+      document = absl::StrCat(", document ", ToJson(*view));
+    return absl::DataLossError(
+        absl::StrCat(log()->path(), ": offset ", offset, document,
+                     ": the record is damaged and is not served; restore it from a backup"));
+  }
+
+  // Whether damage hides what a lookup of this document should have found at or after `newest`.
+  absl::Status CheckDamage(std::uint32_t collection, std::string_view id,
+                           std::uint64_t newest) const {
+    for (const DamagedExtent& extent : log()->damaged()) {
+      if (extent.offset < newest) continue;
+      if (!extent.document ||
+          (extent.document->first == collection && extent.document->second == id)) {
+        return Damaged(extent.offset, id);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  void Install(const RecordHeader& header, std::string_view, std::uint64_t hash,
+               std::uint64_t previous, std::uint64_t offset) {
+    Counts& counts = collections_[header.collection];
+    if (previous != 0) {
+      const RecordHeader old = RecordView(log()->At(previous)).header();
+      stale_bytes_ += old.size;
+      if (old.kind == RecordKind::kPut) {
+        counts.documents -= 1;
+        counts.bytes -= old.size;
+      }
+    }
+    if (header.kind == RecordKind::kPut) {
+      counts.documents += 1;
+      counts.bytes += header.size;
+    }
+    index_.Put(hash, previous, offset, [this](std::uint64_t at) {
+      const char* start = log()->At(at);
+      const RecordView record(start);
+      if (!IsPlausibleRecord(start, log()->file_size() - at) ||
+          RecordHeaderChecksum(record.header(), record.id(), log()->generation(), at) !=
+              record.header().header_checksum) {
+        // It rotted since it was indexed. Its key is gone, so no lookup that finds nothing can be
+        // trusted any more.
+        lost_key_offset_.store(at, std::memory_order_release);
+        return std::uint64_t{0};
+      }
+      return DocumentHash(record.header().collection, record.id(), context_->hash_seed);
+    });
+  }
+
+  const ShardContext<Policies>* const context_;
+  const std::uint32_t number_;
+  PrimaryIndex index_;
+  typename Policies::Cache cache_;
+  std::atomic<Log*> log_{nullptr};  // = owned_log_.get()
+  std::atomic<std::uint64_t> lost_key_offset_{0};
+
+  absl::Mutex writer_;
+  std::unique_ptr<Log> owned_log_;
+  absl::flat_hash_map<std::uint32_t, Counts> collections_;
+  std::uint64_t stale_bytes_ = 0;
+  std::uint64_t newest_timestamp_ = 0;
+  std::uint64_t checkpointed_end_ = 0;
+  std::uint64_t marked_durable_end_ = 0;
+};
+
+}  // namespace alos::engine_internal
+
+#endif  // ALOS_ENGINE_INTERNAL_SHARD_H_

@@ -1,0 +1,38 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an engine is opened with.
+
+#ifndef ALOS_ENGINE_OPTIONS_H_
+#define ALOS_ENGINE_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace alos {
+
+struct EngineOptions {
+  // The directory of all databases; made when absent. One engine at a time may have it open.
+  std::string data_path;
+  // Shards of a database that does not exist yet; an existing one keeps its own.
+  std::uint32_t shards = 256;
+  // For each database, shared out among its shards; 0: no cache.
+  std::size_t cache_bytes = std::size_t{512} << 20;
+  // The level of the codec that new documents are stored with: 0 none, 1 fast, 9 small. What is
+  // stored already is read whatever its codec.
+  int compression_level = 1;
+  // False: bodies of new documents are stored without a checksum. Then a damaged body is served as
+  // it is; only ids and headers are still checked.
+  bool check_bodies = true;
+  // How much a power failure can cost where the durability policy acknowledges before it flushes.
+  absl::Duration flush_interval = absl::Seconds(1);
+  // A checkpoint of the primary index is written when so much has been appended since the last one.
+  std::uint64_t checkpoint_bytes = std::uint64_t{256} << 20;
+};
+
+}  // namespace alos
+
+#endif  // ALOS_ENGINE_OPTIONS_H_

@@ -1,0 +1,64 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the operations of a database return. A write may be acknowledged to its client once the
+// database says that its commit timestamp is visible; a timestamp of 0 means that nothing was
+// written.
+
+#ifndef ALOS_ENGINE_RESULTS_H_
+#define ALOS_ENGINE_RESULTS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "alos/query/filter.h"
+#include "alos/query/sort.h"
+
+namespace alos {
+
+struct InsertResult {
+  std::string id;  // encoded: a MessagePack value
+  std::uint64_t commit_timestamp = 0;
+};
+
+struct InsertManyResult {
+  std::vector<std::string> ids;  // of those that were inserted, in order
+  std::uint64_t commit_timestamp = 0;
+  absl::Status status;  // of the document that stopped it; OK when all are in
+};
+
+struct UpdateResult {
+  std::uint64_t matched = 0;
+  std::uint64_t modified = 0;
+  std::uint64_t commit_timestamp = 0;
+};
+
+struct DeleteResult {
+  std::uint64_t deleted = 0;
+  std::uint64_t commit_timestamp = 0;
+};
+
+struct UpsertResult {
+  std::uint64_t matched = 0;
+  std::uint64_t modified = 0;
+  std::optional<std::string> inserted_id;  // encoded
+  std::uint64_t commit_timestamp = 0;
+};
+
+struct FindQuery {
+  const Filter* filter = nullptr;  // nullptr: everything
+  std::uint64_t skip = 0;
+  std::uint64_t limit = 0;  // 0: none
+  const Sort* sort = nullptr;
+  // The snapshot to read; absent: the newest.
+  std::optional<std::uint64_t> read_timestamp;
+  // A sort that must keep more than this fails with kResourceExhausted.
+  std::size_t sort_bytes_max = std::size_t{100} << 20;
+};
+
+}  // namespace alos
+
+#endif  // ALOS_ENGINE_RESULTS_H_

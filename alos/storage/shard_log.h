@@ -1,0 +1,441 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// The log of one shard: an append-only file of records (alos/storage/record.h), written and read
+// through a shared memory map.
+//
+//   offset 0    8   "ALOSLOG1"
+//          8    4   format version, 1
+//          12   4   shard number
+//          16   16  database id
+//          32   8   generation: random, made with the file; part of every record's checksum
+//          40   4   CRC-32C of bytes [0, 40)
+//          512  ... records; zeros behind the last one, up to the size of the file
+//
+// The size of the file is only a hint: the end of the log is what the checksums say.
+
+#ifndef ALOS_STORAGE_SHARD_LOG_H_
+#define ALOS_STORAGE_SHARD_LOG_H_
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "alos/base/check.h"
+#include "alos/base/crc32c.h"
+#include "alos/base/epoch.h"
+#include "alos/base/file_system.h"
+#include "alos/base/status_macros.h"
+#include "alos/storage/record.h"
+
+namespace alos {
+
+using DatabaseId = std::array<char, 16>;
+
+// Which shard of which database a log file belongs to.
+struct ShardIdentity {
+  DatabaseId database_id{};
+  std::uint32_t shard = 0;
+};
+
+// A range of a log whose records cannot be read. [offset, end).
+struct DamagedExtent {
+  std::uint64_t offset = 0;
+  std::uint64_t end = 0;
+  // Whose version it is, when the header is intact: collection and canonical id.
+  std::optional<std::pair<std::uint32_t, std::string>> document;
+};
+
+// What Recover() found behind the offset it started from.
+struct LogRecovery {
+  std::uint64_t records = 0;
+  std::uint64_t torn_bytes = 0;            // cut: an append that power or a kill interrupted
+  std::uint64_t unacknowledged_bytes = 0;  // cut: valid, but newer than anything acknowledged
+  std::vector<DamagedExtent> damaged;      // corruption: kept in the file, never served
+};
+
+// Threads: Prepare, Seal, Publish and Discard belong to the shard's writer role, one thread at a
+// time. At(), end() and Sync() may be called by any thread at any time; a pointer from At() stays
+// valid while the caller's guard of `epochs` lives. Durability: a published record survives the
+// death of the process at once, and a power failure after the next Sync() that returns OK. Errors:
+// every one names the file. An error from Prepare leaves the log as it was.
+template <class FileSystem>
+class BasicShardLog {
+ public:
+  static constexpr std::uint64_t kFirstRecordOffset = 512;
+
+  // Makes the file and its header. The caller makes the name durable (SyncDirectory).
+  static absl::StatusOr<std::unique_ptr<BasicShardLog>> Create(FileSystem& file_system,
+                                                               const std::string& path,
+                                                               const ShardIdentity& identity,
+                                                               std::uint64_t generation,
+                                                               EpochManager* epochs) {
+    ALOS_ASSIGN_OR_RETURN(auto file, file_system.Open(path, OpenMode::kCreate));
+    ALOS_RETURN_IF_ERROR(file->Truncate(0));  // what a crash during an earlier creation left
+    ALOS_RETURN_IF_ERROR(file->Allocate(kInitialSize));
+    ALOS_RETURN_IF_ERROR(file->WriteAt(0, EncodeFileHeader(identity, generation)));
+    auto log =
+        std::unique_ptr<BasicShardLog>(new BasicShardLog(std::move(file), generation, epochs));
+    ALOS_RETURN_IF_ERROR(log->MapFile(kInitialSize));
+    log->SetEnd(kFirstRecordOffset);
+    return log;
+  }
+
+  // Opens an existing file; Recover() must be called before anything else. kNotFound when there is
+  // none, kDataLoss when its header is damaged, kFailedPrecondition when it belongs to another
+  // database or shard or has a newer format.
+  static absl::StatusOr<std::unique_ptr<BasicShardLog>> Open(FileSystem& file_system,
+                                                             const std::string& path,
+                                                             const ShardIdentity& identity,
+                                                             EpochManager* epochs) {
+    ALOS_ASSIGN_OR_RETURN(auto file, file_system.Open(path, OpenMode::kReadWrite));
+    std::array<char, kFileHeaderSize> header;
+    ALOS_ASSIGN_OR_RETURN(const std::size_t read, file->ReadAt(0, absl::MakeSpan(header)));
+    std::uint64_t generation = 0;
+    ALOS_RETURN_IF_ERROR(DecodeFileHeader(path, {header.data(), read}, identity, &generation));
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t size, file->Size());
+    auto log =
+        std::unique_ptr<BasicShardLog>(new BasicShardLog(std::move(file), generation, epochs));
+    ALOS_RETURN_IF_ERROR(log->MapFile(size));
+    return log;
+  }
+
+  BasicShardLog(const BasicShardLog&) = delete;
+  BasicShardLog& operator=(const BasicShardLog&) = delete;
+
+  // Scans from `from` (kFirstRecordOffset, or the end recorded by a checkpoint), calls
+  // `visit(offset, RecordView)` for every valid record in order, and sets the end of the log.
+  //
+  // Torn tail or corruption? A record is corruption when it lies below `durable_end`, or below a
+  // durable mark in any later record; otherwise it is the torn end of the log: that is cut, zeroed,
+  // and must be made durable by the caller (Sync) before the log is used. Valid records with a
+  // timestamp above `timestamp_max` are cut as well: nobody was told that they are there.
+  // Damaged extents are kept in `damaged()`.
+  template <class Visit>
+  absl::StatusOr<LogRecovery> Recover(std::uint64_t from, std::uint64_t durable_end,
+                                      std::uint64_t timestamp_max, Visit&& visit) {
+    const std::uint64_t size = mapping_->mapped_bytes();
+    const char* base = mapping_->data();
+    LogRecovery recovery;
+    std::uint64_t offset = from;
+    std::uint64_t unacknowledged_end = 0;
+    // The highest mark behind the first bad record serves for all later ones too: a mark never
+    // names an offset above its own, so one that was passed by cannot cover what comes after it.
+    std::optional<std::uint64_t> durable_mark;
+    while (offset < size) {
+      const RecordState state = CheckRecord(base + offset, size - offset, generation_, offset);
+      if (state == RecordState::kValid) {
+        const RecordView record(base + offset);
+        if (record.header().commit_timestamp > timestamp_max) {
+          unacknowledged_end = LastNonZero(base, offset, size);
+          break;
+        }
+        ++recovery.records;
+        visit(offset, record);
+        offset = NextRecordOffset(offset + record.header().size);
+        continue;
+      }
+      const std::uint64_t next = NextValidRecord(offset + kRecordAlignment, size);
+      if (!durable_mark) durable_mark = std::max(durable_end, HighestDurableMark(next, size));
+      if (*durable_mark <= offset) break;  // a torn tail
+      DamagedExtent extent{.offset = offset, .end = std::min(next, size), .document = std::nullopt};
+      if (next >= size)
+        extent.end = std::min(std::max(offset + kRecordAlignment, durable_end), size);
+      if (state == RecordState::kBodyDamaged) {
+        const RecordView record(base + offset);
+        extent.document.emplace(record.header().collection, std::string(record.id()));
+        extent.end = offset + record.header().size;
+      }
+      offset = NextRecordOffset(extent.end);
+      recovery.damaged.push_back(std::move(extent));
+    }
+    offset = std::min(offset, size);
+    if (unacknowledged_end != 0) {
+      recovery.unacknowledged_bytes = unacknowledged_end - offset;
+    } else {
+      recovery.torn_bytes = LastNonZero(base, offset, size) - offset;
+    }
+    // Zeroed, so that a later append can never end right before a valid record of the cut part.
+    const std::uint64_t cut = recovery.torn_bytes + recovery.unacknowledged_bytes;
+    if (cut != 0) std::memset(mapping_->data() + offset, 0, cut);
+    damaged_ = recovery.damaged;
+    SetEnd(offset);
+    return recovery;
+  }
+
+  // A record whose space is taken and whose id and body are in place, but not its header.
+  struct Prepared {
+    std::uint64_t offset = 0;
+    RecordHeader header{};
+  };
+
+  // Takes space at the tail and copies `id` and `stored_body` there. `header` needs every field but
+  // size, checksums, id size and timestamp. kResourceExhausted when the disk is full: nothing
+  // changed. Several records may be prepared before they are sealed and published together.
+  absl::StatusOr<Prepared> Prepare(RecordHeader header, std::string_view id,
+                                   std::string_view stored_body, std::uint32_t body_checksum) {
+    const std::uint64_t offset = tail_;
+    const std::uint64_t size = kRecordHeaderSize + id.size() + stored_body.size();
+    if (size > kRecordSizeMax) {
+      return absl::InvalidArgumentError(absl::StrCat("a document of ", stored_body.size(),
+                                                     " bytes exceeds the limit of ", kRecordSizeMax,
+                                                     " bytes of a record"));
+    }
+    ALOS_CHECK(id.size() <= kRecordIdSizeMax);
+    ALOS_RETURN_IF_ERROR(Reserve(offset + size));
+    header.size = static_cast<std::uint32_t>(size);
+    header.id_size = static_cast<std::uint16_t>(id.size());
+    header.body_checksum = body_checksum;
+    char* start = mapping_->data() + offset;
+    std::memcpy(start + kRecordHeaderSize, id.data(), id.size());
+    if (!stored_body.empty())
+      std::memcpy(start + kRecordHeaderSize + id.size(), stored_body.data(), stored_body.size());
+    tail_ = NextRecordOffset(offset + size);
+    return Prepared{offset, header};
+  }
+
+  // Writes the header: from here on the record is whole. Returns its bytes, valid until the caller
+  // gives up the writer role.
+  std::string_view Seal(const Prepared& prepared, std::uint64_t commit_timestamp) {
+    ALOS_DCHECK(prepared.offset >= end_.load(std::memory_order_relaxed) && prepared.offset < tail_);
+    RecordHeader header = prepared.header;
+    header.commit_timestamp = commit_timestamp;
+    char* start = mapping_->data() + prepared.offset;
+    header.header_checksum = RecordHeaderChecksum(
+        header, {start + kRecordHeaderSize, header.id_size}, generation_, prepared.offset);
+    std::memcpy(start, &header, sizeof header);
+    return {start, header.size};
+  }
+
+  // Lets scans see everything sealed so far.
+  void Publish() { end_.store(tail_, std::memory_order_release); }
+
+  // Gives back the space of what was prepared but not sealed.
+  void Discard() { tail_ = end_.load(std::memory_order_relaxed); }
+
+  // The bytes at `offset`, valid while the caller's epoch guard lives.
+  const char* At(std::uint64_t offset) const {
+    return base_.load(std::memory_order_acquire) + offset;
+  }
+
+  // One past the last published record.
+  std::uint64_t end() const { return end_.load(std::memory_order_acquire); }
+  std::uint64_t generation() const { return generation_; }
+  std::uint64_t file_size() const { return allocated_.load(std::memory_order_relaxed); }
+  const std::string& path() const { return file_->path(); }
+  // Found by Recover(); constant afterwards.
+  const std::vector<DamagedExtent>& damaged() const { return damaged_; }
+
+  // Everything published before the call is on stable storage when this returns OK.
+  absl::Status Sync() {
+    const std::uint64_t end = this->end();
+    ALOS_RETURN_IF_ERROR(file_->Sync());
+    // The flush of another thread may have covered more.
+    std::uint64_t seen = durable_end_.load(std::memory_order_relaxed);
+    while (seen < end &&
+           !durable_end_.compare_exchange_weak(seen, end, std::memory_order_relaxed)) {
+    }
+    return absl::OkStatus();
+  }
+
+  // The end of the log at the start of the last successful Sync().
+  std::uint64_t durable_end() const { return durable_end_.load(std::memory_order_relaxed); }
+
+  // Puts `bytes` at `offset`, growing the file: how a journal is replayed, before Recover().
+  absl::Status Restore(std::uint64_t offset, std::string_view bytes) {
+    ALOS_RETURN_IF_ERROR(Reserve(offset + bytes.size()));
+    std::memcpy(mapping_->data() + offset, bytes.data(), bytes.size());
+    return absl::OkStatus();
+  }
+
+  // Stores to every page of [from, end()) what it holds, so that the next Sync() writes all of
+  // them. Before the log is in use.
+  void DirtyAgain(std::uint64_t from) {
+    volatile char* data = mapping_->data();
+    for (std::uint64_t offset = from; offset < end(); offset = (offset / 4096 + 1) * 4096)
+      data[offset] = data[offset];
+  }
+
+  // Turns the record at `offset` into kAborted, in place: before the log is in use, by recovery.
+  void MarkAborted(std::uint64_t offset) {
+    char* start = mapping_->data() + offset;
+    RecordHeader header;
+    std::memcpy(&header, start, sizeof header);
+    header.kind = RecordKind::kAborted;
+    header.header_checksum = RecordHeaderChecksum(
+        header, {start + kRecordHeaderSize, header.id_size}, generation_, offset);
+    std::memcpy(start, &header, sizeof header);
+  }
+
+ private:
+  using FileType = typename FileSystem::FileType;
+  using MappingType = typename FileSystem::MappingType;
+
+  static constexpr std::size_t kFileHeaderSize = 44;
+  static constexpr std::uint32_t kFormatVersion = 1;
+  static constexpr std::string_view kMagic = "ALOSLOG1";
+  static constexpr std::uint64_t kInitialSize = 8 << 10;
+  static constexpr std::uint64_t kGrowthMax = 64 << 20;
+  static constexpr std::uint64_t kInitialReservation = 64 << 20;
+
+  BasicShardLog(std::unique_ptr<FileType> file, std::uint64_t generation, EpochManager* epochs)
+      : file_(std::move(file)), generation_(generation), epochs_(epochs) {}
+
+  static std::string EncodeFileHeader(const ShardIdentity& identity, std::uint64_t generation) {
+    std::string header(kFileHeaderSize, '\0');
+    std::memcpy(header.data(), kMagic.data(), 8);
+    std::memcpy(header.data() + 8, &kFormatVersion, 4);
+    std::memcpy(header.data() + 12, &identity.shard, 4);
+    std::memcpy(header.data() + 16, identity.database_id.data(), 16);
+    std::memcpy(header.data() + 32, &generation, 8);
+    const std::uint32_t checksum = Crc32c(std::string_view(header).substr(0, 40));
+    std::memcpy(header.data() + 40, &checksum, 4);
+    return header;
+  }
+
+  static absl::Status DecodeFileHeader(const std::string& path, std::string_view header,
+                                       const ShardIdentity& identity, std::uint64_t* generation) {
+    std::uint32_t checksum = 0;
+    if (header.size() == kFileHeaderSize) std::memcpy(&checksum, header.data() + 40, 4);
+    if (header.size() < kFileHeaderSize || header.substr(0, 8) != kMagic ||
+        Crc32c(header.substr(0, 40)) != checksum) {
+      return absl::DataLossError(
+          absl::StrCat(path,
+                       ": offset 0: the file header is damaged or this is not a shard log; "
+                       "restore the file from a backup"));
+    }
+    std::uint32_t version = 0;
+    std::uint32_t shard = 0;
+    std::memcpy(&version, header.data() + 8, 4);
+    std::memcpy(&shard, header.data() + 12, 4);
+    std::memcpy(generation, header.data() + 32, 8);
+    if (version != kFormatVersion) {
+      return absl::FailedPreconditionError(absl::StrCat(path, ": format version ", version,
+                                                        ", this program reads version ",
+                                                        kFormatVersion, "; use a newer alos"));
+    }
+    if (shard != identity.shard ||
+        std::memcmp(header.data() + 16, identity.database_id.data(), 16) != 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, ": this file is shard ", shard,
+                       " of another database or place; was it copied here by hand? "
+                       "Expected shard ",
+                       identity.shard, " of this database"));
+    }
+    return absl::OkStatus();
+  }
+
+  // Makes the first `size` bytes of the file writable. Only the writer, or before there are
+  // readers.
+  absl::Status Reserve(std::uint64_t size) {
+    const std::uint64_t allocated = allocated_.load(std::memory_order_relaxed);
+    if (size <= allocated) return absl::OkStatus();
+    // Doubling while small, so that many small shards cost little; then steps a disk likes.
+    const std::uint64_t step = std::clamp<std::uint64_t>(
+        allocated < (std::uint64_t{1} << 20) ? allocated : allocated / 4, kInitialSize, kGrowthMax);
+    std::uint64_t wanted = std::max(size, allocated + step);
+    wanted = (wanted + 4095) & ~std::uint64_t{4095};
+    ALOS_RETURN_IF_ERROR(file_->Allocate(wanted));
+    if (wanted > mapping_->reserved_bytes()) return MapFile(wanted);
+    ALOS_RETURN_IF_ERROR(mapping_->Extend(wanted));
+    allocated_.store(wanted, std::memory_order_relaxed);
+    return absl::OkStatus();
+  }
+
+  // Maps the file anew with room to grow; readers keep the old map until their epoch ends.
+  absl::Status MapFile(std::uint64_t size) {
+    std::uint64_t reservation = mapping_ ? mapping_->reserved_bytes() : kInitialReservation;
+    while (reservation < size + size / 2) reservation *= 4;
+    ALOS_ASSIGN_OR_RETURN(std::unique_ptr<MappingType> mapping, file_->Map(reservation));
+    if (mapping->mapped_bytes() < size) ALOS_RETURN_IF_ERROR(mapping->Extend(size));
+    base_.store(mapping->data(), std::memory_order_release);
+    allocated_.store(mapping->mapped_bytes(), std::memory_order_relaxed);
+    std::swap(mapping_, mapping);
+    if (mapping != nullptr) {
+      epochs_->Retire([old = std::shared_ptr<MappingType>(std::move(mapping))] {});
+    }
+    return absl::OkStatus();
+  }
+
+  void SetEnd(std::uint64_t end) {
+    tail_ = end;
+    end_.store(end, std::memory_order_release);
+  }
+
+  // One past the last non-zero byte in [offset, size); `offset` when all are zero.
+  static std::uint64_t LastNonZero(const char* base, std::uint64_t offset, std::uint64_t size) {
+    std::uint64_t last = size;
+    while (last >= offset + 8) {
+      std::uint64_t word;
+      std::memcpy(&word, base + last - 8, 8);
+      if (word != 0) break;
+      last -= 8;
+    }
+    while (last > offset && base[last - 1] == 0) --last;
+    return last;
+  }
+
+  // The first offset >= from with a valid record, or `size`.
+  std::uint64_t NextValidRecord(std::uint64_t from, std::uint64_t size) const {
+    const char* base = mapping_->data();
+    for (std::uint64_t offset = from; offset + kRecordHeaderSize <= size;
+         offset += kRecordAlignment) {
+      std::uint32_t record_size;
+      std::memcpy(&record_size, base + offset, 4);
+      if (record_size == 0) continue;
+      if (CheckRecord(base + offset, size - offset, generation_, offset) == RecordState::kValid)
+        return offset;
+    }
+    return size;
+  }
+
+  // The highest durable mark of the valid records from `offset` (a valid record) on.
+  std::uint64_t HighestDurableMark(std::uint64_t offset, std::uint64_t size) const {
+    const char* base = mapping_->data();
+    std::uint64_t mark = 0;
+    while (offset < size) {
+      if (CheckRecord(base + offset, size - offset, generation_, offset) != RecordState::kValid) {
+        offset = NextValidRecord(offset + kRecordAlignment, size);
+        continue;
+      }
+      const RecordView record(base + offset);
+      if (record.header().kind == RecordKind::kDurableMark)
+        mark = std::max(mark, record.header().previous_offset);
+      offset = NextRecordOffset(offset + record.header().size);
+    }
+    return mark;
+  }
+
+  // Constant after construction.
+  const std::unique_ptr<FileType> file_;
+  const std::uint64_t generation_;
+  EpochManager* const epochs_;
+  std::vector<DamagedExtent> damaged_;  // after Recover()
+
+  // The writer's.
+  std::unique_ptr<MappingType> mapping_;
+  std::uint64_t tail_ = 0;  // one past the last prepared record; >= end_
+
+  // Written by the writer, read by all.
+  std::atomic<char*> base_{nullptr};
+  std::atomic<std::uint64_t> end_{0};
+  std::atomic<std::uint64_t> allocated_{0};
+  // Written by whoever flushes.
+  std::atomic<std::uint64_t> durable_end_{0};
+};
+
+}  // namespace alos
+
+#endif  // ALOS_STORAGE_SHARD_LOG_H_

@@ -1,0 +1,302 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "alos/storage/shard_log.h"
+
+#include <cstdint>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "alos/base/posix_file_system.h"
+#include "gtest/gtest.h"
+
+namespace alos {
+namespace {
+
+using Log = BasicShardLog<PosixFileSystem>;
+constexpr std::uint64_t kForever = std::numeric_limits<std::uint64_t>::max();
+
+class ShardLogTest : public testing::Test {
+ protected:
+  ShardLogTest()
+      : path_(absl::StrCat(testing::TempDir(), "/",
+                           testing::UnitTest::GetInstance()->current_test_info()->name(), ".db")) {
+    identity_.shard = 5;
+    identity_.database_id.fill('d');
+    std::remove(path_.c_str());
+  }
+
+  void Create() { log_ = *Log::Create(files_, path_, identity_, 42, &epochs_); }
+
+  // Appends a document and returns its offset.
+  std::uint64_t Append(std::string_view id, std::string_view body,
+                       RecordKind kind = RecordKind::kPut, std::uint64_t previous = 0) {
+    RecordHeader header{};
+    header.kind = kind;
+    header.collection = 1;
+    header.previous_offset = previous;
+    header.raw_body_size = static_cast<std::uint32_t>(body.size());
+    const auto prepared = log_->Prepare(header, id, body, Crc32c(body));
+    EXPECT_TRUE(prepared.ok()) << prepared.status();
+    log_->Seal(*prepared, ++timestamp_);
+    log_->Publish();
+    return prepared->offset;
+  }
+  std::uint64_t AppendMark(std::uint64_t durable_end) {
+    return Append({}, {}, RecordKind::kDurableMark, durable_end);
+  }
+
+  absl::StatusOr<LogRecovery> Reopen(std::uint64_t from = Log::kFirstRecordOffset,
+                                     std::uint64_t durable_end = 0,
+                                     std::uint64_t timestamp_max = kForever) {
+    log_.reset();
+    ALOS_ASSIGN_OR_RETURN(log_, Log::Open(files_, path_, identity_, &epochs_));
+    recovered_.clear();
+    return log_->Recover(from, durable_end, timestamp_max,
+                         [&](std::uint64_t, const RecordView& record) {
+                           if (record.header().kind == RecordKind::kPut)
+                             recovered_.emplace_back(record.id());
+                         });
+  }
+
+  void WriteByte(std::uint64_t offset, char byte) {
+    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(byte);
+  }
+
+  PosixFileSystem files_;
+  EpochManager epochs_;
+  ShardIdentity identity_;
+  std::string path_;
+  std::unique_ptr<Log> log_;
+  std::uint64_t timestamp_ = 0;
+  std::vector<std::string> recovered_;
+};
+
+TEST_F(ShardLogTest, WhatWasAppendedIsThereAfterReopening) {
+  Create();
+  std::vector<std::string> ids;
+  std::mt19937 random(1);
+  for (int i = 0; i < 2000; ++i) {
+    ids.push_back(absl::StrCat("id", i));
+    Append(ids.back(), std::string(random() % 700, static_cast<char>('a' + i % 26)));
+  }
+  const std::uint64_t end = log_->end();
+  const auto recovery = Reopen();
+  ASSERT_TRUE(recovery.ok()) << recovery.status();
+  EXPECT_EQ(recovered_, ids);
+  EXPECT_EQ(recovery->records, 2000u);
+  EXPECT_EQ(recovery->torn_bytes, 0u);
+  EXPECT_TRUE(recovery->damaged.empty());
+  EXPECT_EQ(log_->end(), end);
+}
+
+TEST_F(ShardLogTest, RecoveryCanBeginAtACheckpoint) {
+  Create();
+  Append("a", "1");
+  const std::uint64_t checkpoint = log_->end();
+  Append("b", "2");
+  ASSERT_TRUE(Reopen(checkpoint).ok());
+  EXPECT_EQ(recovered_, std::vector<std::string>{"b"});
+}
+
+// A write that was interrupted at any byte is cut, and the log goes on from there.
+TEST_F(ShardLogTest, ATornTailIsCutAtEveryLength) {
+  Create();
+  Append("first", "stays");
+  const std::uint64_t start = log_->end();
+  const std::string body(100, 'x');
+  Append("second", body);
+  const std::string record(log_->At(start), log_->end() - start);
+  for (std::size_t kept = 0; kept < kRecordHeaderSize + 6 + body.size(); ++kept) {
+    std::string torn = record;
+    std::fill(torn.begin() + static_cast<std::ptrdiff_t>(kept), torn.end(), '\0');
+    ASSERT_TRUE(log_->Restore(start, torn).ok());
+    const auto recovery = Reopen();
+    ASSERT_TRUE(recovery.ok());
+    EXPECT_EQ(recovered_, std::vector<std::string>{"first"}) << kept;
+    EXPECT_TRUE(recovery->damaged.empty()) << kept;
+    EXPECT_EQ(log_->end(), start);
+    for (std::size_t i = 0; i < torn.size(); ++i) ASSERT_EQ(log_->At(start)[i], 0);
+  }
+  Append("third", "goes on");
+  ASSERT_TRUE(Reopen().ok());
+  EXPECT_EQ(recovered_, (std::vector<std::string>{"first", "third"}));
+}
+
+// The same damage is corruption when something later says that it had been durable.
+TEST_F(ShardLogTest, DamageBelowADurableMarkIsCorruption) {
+  Create();
+  Append("a", "1");
+  const std::uint64_t b = Append("b", "22222222");
+  const std::uint64_t end = log_->end();
+  Append("c", "3");
+  AppendMark(end);
+  WriteByte(b + kRecordHeaderSize + 3, '?');  // in the body
+  const auto recovery = Reopen();
+  ASSERT_TRUE(recovery.ok());
+  EXPECT_EQ(recovered_, (std::vector<std::string>{"a", "c"}));
+  ASSERT_EQ(recovery->damaged.size(), 1u);
+  EXPECT_EQ(recovery->damaged[0].offset, b);
+  ASSERT_TRUE(recovery->damaged[0].document.has_value());
+  EXPECT_EQ(recovery->damaged[0].document->second, "b");
+}
+
+TEST_F(ShardLogTest, ADamagedHeaderBelowADurableMarkIsCorruptionOfAnUnknownDocument) {
+  Create();
+  Append("a", "1");
+  const std::uint64_t b = Append("b", "22222222");
+  const std::uint64_t c = Append("c", "3");
+  AppendMark(log_->end());
+  WriteByte(b + 9, '?');
+  const auto recovery = Reopen();
+  ASSERT_TRUE(recovery.ok());
+  EXPECT_EQ(recovered_, (std::vector<std::string>{"a", "c"}));
+  ASSERT_EQ(recovery->damaged.size(), 1u);
+  EXPECT_EQ(recovery->damaged[0].offset, b);
+  EXPECT_EQ(recovery->damaged[0].end, c);
+  EXPECT_FALSE(recovery->damaged[0].document.has_value());
+}
+
+// Unflushed pages may reach the disk in any order: a good record behind a bad one proves nothing.
+TEST_F(ShardLogTest, AGoodRecordBehindABadOneIsCutWhenNothingWasFlushed) {
+  Create();
+  Append("a", "1");
+  const std::uint64_t b = Append("b", "22222222");
+  Append("c", "3");
+  WriteByte(b + kRecordHeaderSize + 3, '?');
+  const auto recovery = Reopen();
+  ASSERT_TRUE(recovery.ok());
+  EXPECT_EQ(recovered_, std::vector<std::string>{"a"});
+  EXPECT_TRUE(recovery->damaged.empty());
+  EXPECT_GT(recovery->torn_bytes, 0u);
+  // "c" must not come back when the log grows over its place.
+  Append("b", "22222222");
+  ASSERT_TRUE(Reopen().ok());
+  EXPECT_EQ(recovered_, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(ShardLogTest, DamageBelowTheKnownDurableEndIsCorruptionEvenAtTheEnd) {
+  Create();
+  Append("a", "1");
+  const std::uint64_t b = Append("b", "22222222");
+  const std::uint64_t end = log_->end();
+  WriteByte(b + 9, '?');
+  const auto recovery = Reopen(Log::kFirstRecordOffset, end);
+  ASSERT_TRUE(recovery.ok());
+  ASSERT_EQ(recovery->damaged.size(), 1u);
+  EXPECT_GE(log_->end(), end) << "the damaged bytes must be kept";
+}
+
+TEST_F(ShardLogTest, RecordsNewerThanWhatWasAcknowledgedAreCut) {
+  Create();
+  Append("a", "1");
+  Append("b", "2");
+  Append("c", "3");
+  const auto recovery = Reopen(Log::kFirstRecordOffset, 0, 2);
+  ASSERT_TRUE(recovery.ok());
+  EXPECT_EQ(recovered_, (std::vector<std::string>{"a", "b"}));
+  EXPECT_GT(recovery->unacknowledged_bytes, 0u);
+}
+
+TEST_F(ShardLogTest, GarbageBehindTheEndIsATornTail) {
+  Create();
+  Append("a", "1");
+  std::mt19937 random(7);
+  std::string garbage(5000, '\0');
+  for (char& c : garbage) c = static_cast<char>(random());
+  ASSERT_TRUE(log_->Restore(log_->end(), garbage).ok());
+  const auto recovery = Reopen();
+  ASSERT_TRUE(recovery.ok());
+  EXPECT_EQ(recovered_, std::vector<std::string>{"a"});
+  EXPECT_TRUE(recovery->damaged.empty());
+}
+
+// Every byte of a small log flipped in turn: found, and never a wrong document served.
+TEST_F(ShardLogTest, EveryFlippedByteIsDetected) {
+  Create();
+  const std::vector<std::string> ids = {"alpha", "beta", "gamma"};
+  for (const std::string& id : ids) Append(id, absl::StrCat("body of ", id));
+  AppendMark(log_->end());
+  const std::uint64_t end = log_->end();
+  for (std::uint64_t offset = 0; offset < end; ++offset) {
+    const char old = *log_->At(offset);
+    WriteByte(offset, static_cast<char>(old ^ 0x40));
+    const auto recovery = Reopen();
+    if (!recovery.ok()) {
+      EXPECT_LT(offset, 44u) << recovery.status();
+      EXPECT_TRUE(absl::IsDataLoss(recovery.status()) ||
+                  absl::IsFailedPrecondition(recovery.status()));
+      WriteByte(offset, old);
+      ASSERT_TRUE(Reopen().ok());
+      continue;
+    }
+    const bool detected = !recovery->damaged.empty() || recovery->torn_bytes != 0;
+    if (recovered_ == ids && !detected) {
+      // Only bytes that nothing lives in may go unseen: padding.
+      EXPECT_TRUE(old == 0) << "offset " << offset;
+    } else {
+      EXPECT_TRUE(detected) << "offset " << offset;
+    }
+    WriteByte(offset, old);
+    if (recovery->torn_bytes != 0) {  // it was cut and zeroed: write the log again
+      log_.reset();
+      timestamp_ = 0;
+      Create();
+      for (const std::string& id : ids) Append(id, absl::StrCat("body of ", id));
+      AppendMark(log_->end());
+    } else {
+      ASSERT_TRUE(Reopen().ok());
+    }
+  }
+}
+
+TEST_F(ShardLogTest, AFileOfAnotherShardOrDatabaseIsRefused) {
+  Create();
+  Append("a", "1");
+  identity_.shard = 6;
+  EXPECT_TRUE(absl::IsFailedPrecondition(Reopen().status())) << Reopen().status();
+  identity_.shard = 5;
+  identity_.database_id.fill('e');
+  EXPECT_TRUE(absl::IsFailedPrecondition(Reopen().status()));
+}
+
+TEST_F(ShardLogTest, DiscardedSpaceIsUsedAgain) {
+  Create();
+  RecordHeader header{};
+  header.kind = RecordKind::kPut;
+  ASSERT_TRUE(log_->Prepare(header, "lost", "body", 0).ok());
+  log_->Discard();
+  Append("kept", "body");
+  ASSERT_TRUE(Reopen().ok());
+  EXPECT_EQ(recovered_, std::vector<std::string>{"kept"});
+}
+
+// A reader that holds a guard may go on reading where it was while the log outgrows its map.
+TEST_F(ShardLogTest, AGrownMapLeavesOldPointersValid) {
+  Create();
+  Append("a", "first");
+  const auto guard = epochs_.Enter();
+  const char* before = log_->At(Log::kFirstRecordOffset);
+  const std::string body(1 << 20, 'b');
+  for (int i = 0; i < 100; ++i) Append(absl::StrCat("big", i), body);
+  EXPECT_NE(before, log_->At(Log::kFirstRecordOffset))
+      << "100 MiB were meant to outgrow the first map";
+  EXPECT_EQ(RecordView(before).id(), "a");
+}
+
+TEST_F(ShardLogTest, ASmallLogTakesLittleSpace) {
+  Create();
+  Append("a", "1");
+  EXPECT_LE(log_->file_size(), 8u << 10);
+}
+
+}  // namespace
+}  // namespace alos

@@ -1,0 +1,278 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// `--sync-mode sync`: a write is visible and acknowledged once the flush of its commit group has
+// returned. Groups go to the write-ahead journal (alos/storage/journal.h): while one is flushed,
+// the next one gathers, so the flushes per second of the disk are shared by all connections.
+
+#ifndef ALOS_PLUGINS_DURABILITY_SYNC_H_
+#define ALOS_PLUGINS_DURABILITY_SYNC_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "alos/storage/durability.h"
+#include "alos/storage/journal.h"
+
+namespace alos {
+
+struct SyncDurability {
+  static constexpr std::string_view kName = "sync";
+  static constexpr bool kAcknowledgedIsDurable = true;
+
+  // Cost of a commit: one lock for the order of the journal, one copy of the record into the group.
+  template <class FileSystem>
+  class Log {
+   public:
+    static absl::StatusOr<std::unique_ptr<Log>> Open(FileSystem& file_system,
+                                                     DurabilityOptions options) {
+      // Everything is durable in the shard logs, so what older segments say is done with.
+      ALOS_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> old,
+                            ListJournal(file_system, options.directory));
+      const std::uint64_t sequence = old.empty() ? 1 : old.back() + 1;
+      auto log = std::unique_ptr<Log>(new Log(file_system, std::move(options)));
+      ALOS_ASSIGN_OR_RETURN(log->segment_, log->NewSegment(sequence, log->last_lsn_));
+      for (const std::uint64_t number : old) ALOS_RETURN_IF_ERROR(log->RemoveSegment(number));
+      log->flusher_ = std::thread([raw = log.get()] { raw->FlushGroups(); });
+      log->checkpointer_ = std::thread([raw = log.get()] { raw->TrimJournal(); });
+      return log;
+    }
+
+    ~Log() { StopThreads(); }
+
+    template <class Seal>
+    absl::StatusOr<std::uint64_t> Commit(Seal&& seal, absl::Span<const CounterDelta> deltas) {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &Log::CanCommit));
+      if (!health_.ok()) return health_;
+      const std::uint64_t timestamp = ++last_lsn_;
+      for (const CommitRecord& record : seal(timestamp)) gathering_.group.Add(timestamp, record);
+      gathering_.deltas.insert(gathering_.deltas.end(), deltas.begin(), deltas.end());
+      return timestamp;
+    }
+
+    std::uint64_t visible_timestamp() const { return visible_.load(std::memory_order_acquire); }
+
+    void NotifyVisible(std::uint64_t timestamp, VisibleCallback callback) {
+      absl::Status status;
+      {
+        absl::MutexLock lock(&mutex_);
+        if (visible_.load(std::memory_order_relaxed) < timestamp) {
+          if (health_.ok()) {
+            waiters_.push_back({timestamp, std::move(callback)});
+            return;
+          }
+          status = OutcomeUnknown();
+        }
+      }
+      callback(status);
+    }
+
+    absl::Status Flush() {
+      std::uint64_t newest = 0;
+      {
+        absl::MutexLock lock(&mutex_);
+        newest = last_lsn_;
+      }
+      absl::Notification done;
+      absl::Status result;
+      NotifyVisible(newest, [&](absl::Status status) {
+        result = std::move(status);
+        done.Notify();
+      });
+      done.WaitForNotification();
+      return result;
+    }
+
+    absl::Status health() const {
+      absl::MutexLock lock(&mutex_);
+      return health_;
+    }
+
+    // With the shard logs flushed no journal is needed: a clean store has none.
+    absl::Status Close() {
+      const absl::Status flushed = Flush();
+      StopThreads();
+      ALOS_RETURN_IF_ERROR(flushed);
+      ALOS_RETURN_IF_ERROR(options_.sync_shards());
+      ALOS_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> segments,
+                            ListJournal(file_system_, options_.directory));
+      for (const std::uint64_t sequence : segments) ALOS_RETURN_IF_ERROR(RemoveSegment(sequence));
+      return file_system_.SyncDirectory(options_.directory);
+    }
+
+   private:
+    struct Gathered {
+      JournalGroup group;
+      std::vector<CounterDelta> deltas;
+    };
+    struct Waiter {
+      std::uint64_t timestamp;
+      VisibleCallback callback;
+    };
+
+    static constexpr std::size_t kGroupSizeMax = 64 << 20;      // then commits wait: backpressure
+    static constexpr std::uint64_t kSegmentSizeMax = 64 << 20;  // then the shard logs are flushed
+
+    Log(FileSystem& file_system, DurabilityOptions options)
+        : file_system_(file_system),
+          options_(std::move(options)),
+          visible_(options_.newest_timestamp),
+          last_lsn_(options_.newest_timestamp) {}
+
+    absl::StatusOr<std::unique_ptr<JournalSegment<FileSystem>>> NewSegment(std::uint64_t sequence,
+                                                                           std::uint64_t base_lsn) {
+      std::random_device random;
+      const std::uint64_t generation = std::uint64_t{random()} << 32 | random();
+      return JournalSegment<FileSystem>::Create(
+          file_system_, options_.directory, options_.database_id, sequence, generation, base_lsn);
+    }
+
+    absl::Status RemoveSegment(std::uint64_t sequence) {
+      return file_system_.Remove(absl::StrCat(options_.directory, "/", JournalFileName(sequence)));
+    }
+
+    bool CanCommit() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return gathering_.group.size_bytes() < kGroupSizeMax || !health_.ok();
+    }
+    bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return stop_ || !gathering_.group.empty();
+    }
+    bool MustTrim() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return stop_ || trim_below_ != 0;
+    }
+
+    // The flusher's life: take the gathered group, write and flush it, make it visible.
+    void FlushGroups() {
+      Gathered flushing;
+      while (true) {
+        {
+          absl::MutexLock lock(&mutex_);
+          mutex_.Await(absl::Condition(this, &Log::HasWork));
+          if (gathering_.group.empty()) return;
+          std::swap(flushing, gathering_);
+        }
+        absl::Status status =
+            segment_->Append(flushing.group, visible_.load(std::memory_order_relaxed));
+        if (status.ok()) status = RotateWhenFull(flushing.group.last_lsn());
+        std::vector<Waiter> ready;
+        {
+          absl::MutexLock lock(&mutex_);
+          if (status.ok()) {
+            for (const CounterDelta& delta : flushing.deltas)
+              delta.counter->fetch_add(delta.delta, std::memory_order_relaxed);
+            visible_.store(flushing.group.last_lsn(), std::memory_order_release);
+          } else {
+            // Final: a later flush that succeeds would prove nothing about these bytes.
+            health_ = absl::UnavailableError(
+                absl::StrCat("the database is read-only: the journal could not be flushed (",
+                             status.message(), "); check the disk, then restart"));
+          }
+          const std::uint64_t visible = visible_.load(std::memory_order_relaxed);
+          for (std::size_t i = 0; i < waiters_.size();) {
+            if (!status.ok() || waiters_[i].timestamp <= visible) {
+              ready.push_back(std::move(waiters_[i]));
+              waiters_[i] = std::move(waiters_.back());
+              waiters_.pop_back();
+            } else {
+              ++i;
+            }
+          }
+          if (!status.ok()) status = OutcomeUnknown();
+        }
+        for (Waiter& waiter : ready) waiter.callback(status);
+        if (!status.ok()) return;
+        flushing.group.Clear();
+        flushing.deltas.clear();
+      }
+    }
+
+    // Keeps a group's records of a full segment recoverable: the next segment begins, and the full
+    // one is removed once the shard logs hold what it says. The flusher's.
+    absl::Status RotateWhenFull(std::uint64_t last_lsn) {
+      if (segment_->size_bytes() < kSegmentSizeMax) return absl::OkStatus();
+      const std::uint64_t sequence = segment_->sequence() + 1;
+      ALOS_ASSIGN_OR_RETURN(segment_, NewSegment(sequence, last_lsn));
+      absl::MutexLock lock(&mutex_);
+      trim_below_ = sequence;
+      return absl::OkStatus();
+    }
+
+    // The checkpointer's life: flush the shard logs, then remove the segments before `trim_below_`.
+    void TrimJournal() {
+      while (true) {
+        std::uint64_t below = 0;
+        {
+          absl::MutexLock lock(&mutex_);
+          mutex_.Await(absl::Condition(this, &Log::MustTrim));
+          if (stop_) return;
+          below = std::exchange(trim_below_, 0);
+        }
+        absl::Status status = options_.sync_shards();
+        if (status.ok()) {
+          absl::StatusOr<std::vector<std::uint64_t>> segments =
+              ListJournal(file_system_, options_.directory);
+          status = segments.status();
+          for (std::size_t i = 0; status.ok() && i < segments->size() && (*segments)[i] < below;
+               ++i) {
+            status = RemoveSegment((*segments)[i]);
+          }
+        }
+        if (!status.ok()) {
+          // The journal still has everything, so nothing is lost; but the shard files cannot be
+          // trusted, and the journal would grow without bound.
+          absl::MutexLock lock(&mutex_);
+          health_ = absl::UnavailableError(
+              absl::StrCat("the database is read-only: the shard files could not be flushed (",
+                           status.message(), "); check the disk, then restart"));
+          return;
+        }
+      }
+    }
+
+    absl::Status OutcomeUnknown() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return absl::UnavailableError(
+          absl::StrCat("outcome unknown: whether this write survives is known after a restart; ",
+                       health_.message()));
+    }
+
+    void StopThreads() {
+      {
+        absl::MutexLock lock(&mutex_);
+        stop_ = true;
+      }
+      if (flusher_.joinable()) flusher_.join();
+      if (checkpointer_.joinable()) checkpointer_.join();
+    }
+
+    FileSystem& file_system_;
+    const DurabilityOptions options_;
+    std::unique_ptr<JournalSegment<FileSystem>> segment_;  // the flusher's
+    std::atomic<std::uint64_t> visible_;
+
+    mutable absl::Mutex mutex_;
+    Gathered gathering_ ABSL_GUARDED_BY(mutex_);
+    std::vector<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
+    std::uint64_t last_lsn_ ABSL_GUARDED_BY(mutex_);
+    std::uint64_t trim_below_ ABSL_GUARDED_BY(mutex_) = 0;  // 0: nothing to trim
+    absl::Status health_ ABSL_GUARDED_BY(mutex_);
+    bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+    std::thread flusher_;
+    std::thread checkpointer_;
+  };
+};
+
+}  // namespace alos
+
+#endif  // ALOS_PLUGINS_DURABILITY_SYNC_H_
