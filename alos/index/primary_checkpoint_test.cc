@@ -41,7 +41,8 @@ TEST(PrimaryCheckpointTest, RoundTrip) {
 // The format is what is on users' disks.
 TEST(PrimaryCheckpointTest, GoldenBytes) {
   EXPECT_EQ(absl::BytesToHexString(EncodePrimaryCheckpoint(Example())).substr(0, 96),
-            "GOLDEN");
+            "414c4f535349583101000000345d3a03010000000000000000100000000000006300000000000000"
+            "6200000000000000");
 }
 
 TEST(PrimaryCheckpointTest, EveryFlippedByteAndEveryCutIsFound) {

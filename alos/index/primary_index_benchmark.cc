@@ -1,15 +1,14 @@
 // Copyright 2026 The alos Authors.
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lookups in and additions to the primary index alone; the record that a real lookup compares the id
-// with is another cache miss, which is not in these figures.
+// Lookups in and additions to the primary index alone; the record that a real lookup compares the
+// id with is another cache miss, which is not in these figures.
 //
 //   ./bazelw run -c opt //alos/index:primary_index_benchmark
 
-#include "alos/index/primary_index.h"
-
 #include <cstdint>
 
+#include "alos/index/primary_index.h"
 #include "benchmark/benchmark.h"
 
 namespace alos {

@@ -23,7 +23,9 @@ class FakeLog {
     keys_[size_].store(key, std::memory_order_relaxed);
     return 8 * (1 + size_++);
   }
-  std::uint64_t KeyAt(std::uint64_t offset) const { return keys_[offset / 8 - 1].load(std::memory_order_relaxed); }
+  std::uint64_t KeyAt(std::uint64_t offset) const {
+    return keys_[offset / 8 - 1].load(std::memory_order_relaxed);
+  }
 
  private:
   std::vector<std::atomic<std::uint64_t>> keys_;
@@ -37,7 +39,8 @@ std::uint64_t Find(const PrimaryIndex& index, const FakeLog& log, std::uint64_t 
 }
 void Put(PrimaryIndex& index, FakeLog& log, std::uint64_t key) {
   const std::uint64_t previous = Find(index, log, key);
-  index.Put(Hash(key), previous, log.Append(key), [&](std::uint64_t offset) { return Hash(log.KeyAt(offset)); });
+  index.Put(Hash(key), previous, log.Append(key),
+            [&](std::uint64_t offset) { return Hash(log.KeyAt(offset)); });
 }
 
 TEST(PrimaryIndexTest, AgreesWithAMap) {
@@ -65,7 +68,9 @@ TEST(PrimaryIndexTest, KeysWithTheSameHashAreToldApartByTheLog) {
   EpochManager epochs;
   PrimaryIndex index(&epochs);
   FakeLog log(100);
-  const auto find = [&](std::uint64_t key) { return index.Find(7, [&](std::uint64_t offset) { return log.KeyAt(offset) == key; }); };
+  const auto find = [&](std::uint64_t key) {
+    return index.Find(7, [&](std::uint64_t offset) { return log.KeyAt(offset) == key; });
+  };
   for (std::uint64_t key = 0; key < 100; ++key) {
     index.Put(7, find(key), log.Append(key), [](std::uint64_t) { return std::uint64_t{7}; });
   }
@@ -82,7 +87,8 @@ TEST(PrimaryIndexTest, SlotsRestoreTheTable) {
   index.ForEachSlot([&](std::uint64_t slot) { slots.push_back(slot); });
   PrimaryIndex restored(&epochs);
   restored.Reset(slots, index.size());
-  for (std::uint64_t key = 0; key < 5100; ++key) EXPECT_EQ(Find(restored, log, key), Find(index, log, key));
+  for (std::uint64_t key = 0; key < 5100; ++key)
+    EXPECT_EQ(Find(restored, log, key), Find(index, log, key));
   EXPECT_EQ(restored.size(), 5000u);
 }
 

@@ -6,7 +6,6 @@
 //   ./bazelw run -c opt //alos/txn:timestamp_oracle_benchmark
 
 #include "alos/txn/timestamp_oracle.h"
-
 #include "benchmark/benchmark.h"
 
 namespace alos {

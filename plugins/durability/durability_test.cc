@@ -3,9 +3,10 @@
 //
 // The policies that ship, through the suite that every policy has to pass.
 
+#include "plugin/durability.h"
+
 #include "alos/base/posix_file_system.h"
 #include "gtest/gtest.h"
-#include "plugin/durability.h"
 #include "testing/conformance/durability_conformance.h"
 
 namespace alos {
