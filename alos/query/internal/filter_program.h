@@ -1,0 +1,784 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a filter compiles to: a flat program, and the compiler that makes it.
+//
+// The program is a tree in prefix order in one vector. A node knows how many nodes its subtree has
+// (itself included), so its first child is the next node and a sibling is `subtree_size` further:
+//
+//   {a: 1, $or: [{b: 2}, {c: {$not: {$gt: 3}}}]}
+//
+//   0 kAnd (6)   1 kEqual a 1 (1)   2 kOr (4)   3 kEqual b 2 (1)   4 kNot (2)   5 kGreater c 3 (1)
+//
+// Literals are views into one copy of the filter's bytes that the program owns.
+
+#ifndef ALOS_QUERY_INTERNAL_FILTER_PROGRAM_H_
+#define ALOS_QUERY_INTERNAL_FILTER_PROGRAM_H_
+
+#include <algorithm>
+#include <cmath>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "alos/base/status_macros.h"
+#include "alos/document/compare.h"
+#include "alos/document/path.h"
+#include "alos/document/value.h"
+#include "alos/query/internal/describe.h"
+#include "alos/query/internal/regex.h"
+
+namespace alos::query_internal {
+
+// Logical operators, $not and $elemMatch may nest this deep.
+inline constexpr std::size_t kFilterNestingMax = 100;
+
+enum class FilterOp : std::uint8_t {
+  // Over children.
+  kTrue,
+  kFalse,
+  kAnd,
+  kOr,
+  kNor,
+  kNot,
+  // Over the values at a path.
+  kEqual,
+  kGreater,
+  kGreaterOrEqual,
+  kLess,
+  kLessOrEqual,
+  kIn,
+  kExists,
+  kRegex,
+  kType,
+  kSize,
+  kModulo,
+  kElementMatchesDocument,  // $elemMatch with conditions on fields; one child
+  kElementMatchesValue,     // $elemMatch with operators; one child, whose nodes have no path
+};
+
+inline constexpr std::uint32_t kNoPath = std::numeric_limits<std::uint32_t>::max();
+
+struct FilterNode {
+  FilterOp op = FilterOp::kTrue;
+  bool expand = true;              // An array at the path is tested by its elements, then itself.
+  bool equality = false;           // Written as an equality: {a: 1} or {a: {$eq: 1}}.
+  std::uint32_t subtree_size = 1;  // Nodes, this one included.
+  std::uint32_t path = kNoPath;    // Index into paths; kNoPath tests the value at hand itself.
+  std::uint32_t operand = 0;       // Index into `lists` or `regexes`; the mask of kType.
+  std::int64_t number = 0;         // kSize: the size; kModulo: the divisor.
+  std::int64_t remainder = 0;      // kModulo.
+  ValueView literal;               // Comparisons.
+};
+
+inline bool IsNan(ValueView value) {
+  return value.type() == ValueType::kDouble && std::isnan(value.AsDouble());
+}
+
+class FilterProgram {
+ public:
+  // The values of a $in, sorted by Compare, without duplicates.
+  struct List {
+    std::vector<ValueView> values;
+    bool has_null = false;
+  };
+
+  // Does the document (or the array, taken as a document keyed by position) match?
+  bool MatchesDocument(ValueView document) const { return Evaluate(0, document); }
+
+  // For programs compiled from operators without a path ({$gte: 3}): does this value match?
+  bool MatchesValue(ValueView value) const { return Evaluate(0, value); }
+
+  const std::vector<FilterNode>& nodes() const { return nodes_; }
+  const std::vector<Path>& paths() const { return paths_; }
+  const std::vector<List>& lists() const { return lists_; }
+
+ private:
+  friend class FilterCompiler;
+
+  bool Evaluate(std::size_t index, ValueView value) const {
+    const FilterNode& node = nodes_[index];
+    const std::size_t end = index + node.subtree_size;
+    switch (node.op) {
+      case FilterOp::kTrue:
+        return true;
+      case FilterOp::kFalse:
+        return false;
+      case FilterOp::kAnd:
+        for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
+          if (!Evaluate(i, value)) return false;
+        }
+        return true;
+      case FilterOp::kOr:
+        for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
+          if (Evaluate(i, value)) return true;
+        }
+        return false;
+      case FilterOp::kNor:
+        for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
+          if (Evaluate(i, value)) return false;
+        }
+        return true;
+      case FilterOp::kNot:
+        return !Evaluate(index + 1, value);
+      default:
+        break;
+    }
+    if (node.path != kNoPath) {
+      return VisitPath(
+          value, paths_[node.path], [&](const std::optional<ValueView>& found, PathEnd end) {
+            return found.has_value() && end == PathEnd::kByKey ? TestExpanded(index, *found)
+                                                               : Test(index, found);
+          });
+    }
+    return TestExpanded(index, value);
+  }
+
+  // A value, and if it is an array first its elements.
+  bool TestExpanded(std::size_t index, ValueView value) const {
+    if (nodes_[index].expand && value.IsArray()) {
+      for (const ValueView element : value.elements()) {
+        if (Test(index, element)) return true;
+      }
+    }
+    return Test(index, value);
+  }
+
+  // One value (or a missing one) against one predicate.
+  bool Test(std::size_t index, const std::optional<ValueView>& value) const {
+    const FilterNode& node = nodes_[index];
+    switch (node.op) {
+      case FilterOp::kEqual:
+        if (!value.has_value()) return node.literal.IsNull();
+        return TypeRank(value->type()) == TypeRank(node.literal.type()) &&
+               Equal(*value, node.literal);
+      case FilterOp::kGreater:
+      case FilterOp::kGreaterOrEqual:
+      case FilterOp::kLess:
+      case FilterOp::kLessOrEqual:
+        return value.has_value() && TestRange(node, *value);
+      case FilterOp::kIn:
+        return TestIn(lists_[node.operand], value);
+      case FilterOp::kExists:
+        return value.has_value();
+      case FilterOp::kRegex:
+        return value.has_value() && value->IsString() &&
+               MatchesRegex(*regexes_[node.operand], value->AsString());
+      case FilterOp::kType:
+        return value.has_value() &&
+               ((node.operand >> static_cast<unsigned>(value->type())) & 1u) != 0;
+      case FilterOp::kSize:
+        return value.has_value() && value->IsArray() &&
+               value->size() == static_cast<std::uint64_t>(node.number);
+      case FilterOp::kModulo:
+        return value.has_value() && TestModulo(node, *value);
+      case FilterOp::kElementMatchesDocument:
+        if (!value.has_value() || !value->IsArray()) return false;
+        for (const ValueView element : value->elements()) {
+          if ((element.IsDocument() || element.IsArray()) && Evaluate(index + 1, element)) {
+            return true;
+          }
+        }
+        return false;
+      case FilterOp::kElementMatchesValue:
+        if (!value.has_value() || !value->IsArray()) return false;
+        for (const ValueView element : value->elements()) {
+          if (Evaluate(index + 1, element)) return true;
+        }
+        return false;
+      default:
+        return false;
+    }
+  }
+
+  static bool TestRange(const FilterNode& node, ValueView value) {
+    if (TypeRank(value.type()) != TypeRank(node.literal.type())) return false;
+    const bool value_nan = IsNan(value);
+    const bool literal_nan = IsNan(node.literal);
+    if (value_nan || literal_nan) {
+      // NaN is neither below nor above anything, but equal to itself.
+      return value_nan && literal_nan &&
+             (node.op == FilterOp::kGreaterOrEqual || node.op == FilterOp::kLessOrEqual);
+    }
+    const std::weak_ordering order = Compare(value, node.literal);
+    switch (node.op) {
+      case FilterOp::kGreater:
+        return order > 0;
+      case FilterOp::kGreaterOrEqual:
+        return order >= 0;
+      case FilterOp::kLess:
+        return order < 0;
+      default:
+        return order <= 0;
+    }
+  }
+
+  static bool TestIn(const List& list, const std::optional<ValueView>& value) {
+    if (!value.has_value() || value->IsNull()) return list.has_null;
+    // A few comparisons in a row beat a search that mispredicts.
+    constexpr std::size_t kLinearMax = 8;
+    if (list.values.size() <= kLinearMax) {
+      for (const ValueView candidate : list.values) {
+        if (TypeRank(candidate.type()) == TypeRank(value->type()) && Equal(*value, candidate)) {
+          return true;
+        }
+      }
+      return false;
+    }
+    const auto found = std::lower_bound(list.values.begin(), list.values.end(), *value,
+                                        [](ValueView a, ValueView b) { return Compare(a, b) < 0; });
+    return found != list.values.end() && Compare(*found, *value) == 0;
+  }
+
+  static bool TestModulo(const FilterNode& node, ValueView value) {
+    std::int64_t number = 0;
+    switch (value.type()) {
+      case ValueType::kInt64:
+        number = value.AsInt64();
+        break;
+      case ValueType::kUint64: {
+        // Above the signed range: the remainder is that of the unsigned number.
+        const __int128 remainder =
+            static_cast<__int128>(value.AsUint64()) % static_cast<__int128>(node.number);
+        return remainder == node.remainder;
+      }
+      case ValueType::kDouble: {
+        const double truncated = std::trunc(value.AsDouble());
+        if (!(truncated >= -9223372036854775808.0 && truncated < 9223372036854775808.0)) {
+          return false;
+        }
+        number = static_cast<std::int64_t>(truncated);
+        break;
+      }
+      default:
+        return false;
+    }
+    if (node.number == -1) return node.remainder == 0;  // INT64_MIN % -1 overflows.
+    return number % node.number == node.remainder;
+  }
+
+  std::unique_ptr<char[]> bytes_;  // The filter; literals point into it.
+  std::vector<FilterNode> nodes_;  // Never empty after compilation.
+  std::vector<Path> paths_;
+  std::vector<List> lists_;
+  std::vector<std::unique_ptr<const re2::RE2>> regexes_;
+};
+
+// Turns a filter document into a program. Used once.
+class FilterCompiler {
+ public:
+  // A filter: {field: condition, $or: [...]}. The messages of errors begin with `what` ("filter").
+  static absl::StatusOr<std::shared_ptr<const FilterProgram>> CompileDocument(
+      ValueView filter, std::string_view what) {
+    if (!filter.IsDocument()) {
+      return absl::InvalidArgumentError(absl::StrCat("the ", what,
+                                                     " must be a document such as {name: \"x\"}, "
+                                                     "not ",
+                                                     Describe(filter)));
+    }
+    FilterCompiler compiler(what);
+    const ValueView owned = compiler.Own(filter);
+    ALOS_RETURN_IF_ERROR(compiler.Conjunction(owned, 0));
+    return compiler.Finish();
+  }
+
+  // Operators without a field, {$gte: 3}, for a program to be asked by MatchesValue. With
+  // `expand`, an array matches by its elements or itself, as a field would.
+  static absl::StatusOr<std::shared_ptr<const FilterProgram>> CompileOperators(
+      ValueView operators, bool expand, std::string_view what) {
+    FilterCompiler compiler(what);
+    const ValueView owned = compiler.Own(operators);
+    ALOS_RETURN_IF_ERROR(compiler.Operators(kNoPath, owned, expand, 0));
+    return compiler.Finish();
+  }
+
+  // {$gt: 1} is operators; {b: 1}, {} and a reference {$ref: "c", $id: 1} are values.
+  static bool IsOperatorDocument(ValueView value) {
+    if (!value.IsDocument() || value.size() == 0) return false;
+    const std::string_view first = (*value.entries().begin()).key;
+    if (!first.starts_with('$')) return false;
+    return !(first == "$ref" && value.Find("$id").has_value());
+  }
+
+  // Whether a document states operators for a value ({$gte: 6}); otherwise it is a filter on
+  // fields ({score: 8}, {$or: [...]}).
+  static bool IsFieldCondition(ValueView value) {
+    return IsOperatorDocument(value) && IsFieldOperator((*value.entries().begin()).key);
+  }
+
+ private:
+  explicit FilterCompiler(std::string_view what)
+      : what_(what), program_(std::make_shared<FilterProgram>()) {}
+
+  ValueView Own(ValueView value) {
+    const std::string_view bytes = value.bytes();
+    program_->bytes_ = std::make_unique<char[]>(bytes.size());
+    std::memcpy(program_->bytes_.get(), bytes.data(), bytes.size());
+    return ValueView::FromTrusted(std::string_view(program_->bytes_.get(), bytes.size()));
+  }
+
+  std::shared_ptr<const FilterProgram> Finish() {
+    program_->nodes_.shrink_to_fit();
+    return std::move(program_);
+  }
+
+  // Appends "a", ".$or", ... to the place that errors name, and takes it off again.
+  class Place {
+   public:
+    Place(FilterCompiler* compiler, std::string_view step)
+        : compiler_(compiler), size_(compiler->place_.size()) {
+      absl::StrAppend(&compiler->place_, compiler->place_.empty() ? "" : ".", DescribeText(step));
+    }
+    Place(FilterCompiler* compiler, std::size_t step)
+        : Place(compiler, std::string_view(absl::StrCat(step))) {}
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    ~Place() { compiler_->place_.resize(size_); }
+
+   private:
+    FilterCompiler* compiler_;
+    std::size_t size_;
+  };
+
+  template <class... Pieces>
+  absl::Status Error(const Pieces&... pieces) const {
+    return absl::InvalidArgumentError(absl::StrCat(what_, place_.empty() ? "" : " at '", place_,
+                                                   place_.empty() ? "" : "'", ": ", pieces...));
+  }
+
+  static bool IsKnownElsewhere(std::string_view name) {
+    // In MongoDB's manual, not here yet.
+    static constexpr std::string_view kNames[] = {
+        "$expr",         "$jsonSchema",   "$text",       "$where",        "$geoIntersects",
+        "$geoWithin",    "$near",         "$nearSphere", "$bitsAllClear", "$bitsAllSet",
+        "$bitsAnyClear", "$bitsAnySet",   "$rand",       "$natural",      "$sampleRate",
+        "$minDistance",  "$maxDistance",  "$geometry",   "$within",       "$box",
+        "$center",       "$centerSphere", "$polygon",    "$uniqueDocs",   "$meta"};
+    return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+  }
+
+  static bool IsFieldOperator(std::string_view name) {
+    static constexpr std::string_view kNames[] = {
+        "$eq",     "$ne",    "$gt",      "$gte",  "$lt",   "$lte", "$in",  "$nin",      "$not",
+        "$exists", "$regex", "$options", "$type", "$size", "$mod", "$all", "$elemMatch"};
+    return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+  }
+
+  absl::Status UnknownOperator(std::string_view name, bool top_level) const {
+    if (IsKnownElsewhere(name)) return Error("the operator ", name, " is not supported yet");
+    if (top_level && IsFieldOperator(name)) {
+      return Error("the operator ", name, " needs a field: write {field: {", name,
+                   ": ...}}; $and, $or and $nor are the "
+                   "operators that stand without one");
+    }
+    if (!top_level && (name == "$and" || name == "$or" || name == "$nor")) {
+      return Error("the operator ", name,
+                   " takes whole conditions and stands outside a field: write {", name,
+                   ": [{field: ...}, ...]}");
+    }
+    return Error("unknown operator ", DescribeText(name),
+                 top_level ? "; to match a field whose name begins with '$' is not possible" : "");
+  }
+
+  absl::Status CheckNesting(std::size_t depth) const {
+    if (depth <= kFilterNestingMax) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(what_, ": nested more than ", kFilterNestingMax,
+                                                   " levels deep; flatten the conditions"));
+  }
+
+  FilterNode& Emit(FilterOp op, std::uint32_t path = kNoPath, bool expand = true) {
+    FilterNode node;
+    node.op = op;
+    node.path = path;
+    node.expand = expand;
+    program_->nodes_.push_back(node);
+    return program_->nodes_.back();
+  }
+
+  // Ends a group that began with a node at `begin`: its subtree is all that was emitted since.
+  void Close(std::size_t begin) {
+    program_->nodes_[begin].subtree_size =
+        static_cast<std::uint32_t>(program_->nodes_.size() - begin);
+  }
+
+  // As Close for an $and or $or: with one child the group is that child.
+  void CloseGroup(std::size_t begin) {
+    Close(begin);
+    std::vector<FilterNode>& nodes = program_->nodes_;
+    if (nodes.size() == begin + 1) {
+      nodes[begin].op = FilterOp::kTrue;
+    } else if (nodes[begin + 1].subtree_size + 1 == nodes[begin].subtree_size) {
+      nodes.erase(nodes.begin() + static_cast<std::ptrdiff_t>(begin));
+    }
+  }
+
+  absl::StatusOr<std::uint32_t> PathIndex(std::string_view dotted) {
+    const auto [entry, inserted] =
+        path_index_.try_emplace(dotted, static_cast<std::uint32_t>(program_->paths_.size()));
+    if (inserted) {
+      absl::StatusOr<Path> path = Path::Parse(dotted);
+      if (!path.ok()) return Error(path.status().message());
+      program_->paths_.push_back(*std::move(path));
+    }
+    return entry->second;
+  }
+
+  // {field: condition, $or: [...], ...}: all must hold.
+  absl::Status Conjunction(ValueView filter, std::size_t depth) {
+    ALOS_RETURN_IF_ERROR(CheckNesting(depth));
+    const std::size_t begin = program_->nodes_.size();
+    Emit(FilterOp::kAnd);
+    for (const auto entry : filter.entries()) {
+      const Place place(this, entry.key);
+      absl::Status status = entry.key.starts_with('$')
+                                ? TopLevelOperator(entry.key, entry.value, depth)
+                                : Field(entry.key, entry.value, depth);
+      if (!status.ok()) return status;
+    }
+    CloseGroup(begin);
+    return absl::OkStatus();
+  }
+
+  absl::Status TopLevelOperator(std::string_view name, ValueView operand, std::size_t depth) {
+    if (name == "$comment") return absl::OkStatus();
+    if (name == "$and") return Group(FilterOp::kAnd, name, operand, depth);
+    if (name == "$or") return Group(FilterOp::kOr, name, operand, depth);
+    if (name == "$nor") return Group(FilterOp::kNor, name, operand, depth);
+    return UnknownOperator(name, true);
+  }
+
+  absl::Status Group(FilterOp op, std::string_view name, ValueView operand, std::size_t depth) {
+    if (!operand.IsArray() || operand.size() == 0) {
+      return Error(name, " needs a non-empty array of conditions, not ", Describe(operand));
+    }
+    const std::size_t begin = program_->nodes_.size();
+    Emit(op);
+    std::size_t position = 0;
+    for (const ValueView condition : operand.elements()) {
+      const Place place(this, position++);
+      if (!condition.IsDocument()) {
+        return Error("each element of ", name, " must be a document, not ", Describe(condition));
+      }
+      ALOS_RETURN_IF_ERROR(Conjunction(condition, depth + 1));
+    }
+    if (op == FilterOp::kNor) {
+      Close(begin);
+    } else {
+      CloseGroup(begin);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Field(std::string_view name, ValueView condition, std::size_t depth) {
+    const absl::StatusOr<std::uint32_t> path = PathIndex(name);
+    if (!path.ok()) return path.status();
+    if (IsOperatorDocument(condition)) return Operators(*path, condition, true, depth);
+    if (condition.IsDocument()) {
+      for (const auto entry : condition.entries()) {
+        if (IsFieldOperator(entry.key)) {
+          return Error("mixes fields with the operator ", entry.key,
+                       "; give either operators or a value to be equal to");
+        }
+      }
+    }
+    FilterNode& node = Emit(FilterOp::kEqual, *path);
+    node.equality = true;
+    node.literal = condition;
+    return absl::OkStatus();
+  }
+
+  // {$gt: 1, $lt: 5} on a path, or on the value at hand (kNoPath).
+  absl::Status Operators(std::uint32_t path, ValueView operators, bool expand, std::size_t depth) {
+    ALOS_RETURN_IF_ERROR(CheckNesting(depth));
+    const std::size_t begin = program_->nodes_.size();
+    Emit(FilterOp::kAnd);
+    for (const auto entry : operators.entries()) {
+      if (!entry.key.starts_with('$')) {
+        return Error("mixes operators with the field '", DescribeText(entry.key),
+                     "'; give either operators or a value to be equal to");
+      }
+      absl::Status status = Operator(path, operators, entry.key, entry.value, expand, depth);
+      if (!status.ok()) return status;
+    }
+    CloseGroup(begin);
+    return absl::OkStatus();
+  }
+
+  absl::Status Operator(std::uint32_t path, ValueView siblings, std::string_view name,
+                        ValueView operand, bool expand, std::size_t depth) {
+    const Place place(this, name);
+    if (name == "$eq") {
+      FilterNode& node = Emit(FilterOp::kEqual, path, expand);
+      node.equality = true;
+      node.literal = operand;
+      return absl::OkStatus();
+    }
+    if (name == "$ne") {
+      Emit(FilterOp::kNot).subtree_size = 2;
+      Emit(FilterOp::kEqual, path, expand).literal = operand;
+      return absl::OkStatus();
+    }
+    if (name == "$gt") return Range(FilterOp::kGreater, path, operand, expand);
+    if (name == "$gte") return Range(FilterOp::kGreaterOrEqual, path, operand, expand);
+    if (name == "$lt") return Range(FilterOp::kLess, path, operand, expand);
+    if (name == "$lte") return Range(FilterOp::kLessOrEqual, path, operand, expand);
+    if (name == "$in") return In(name, path, operand, expand);
+    if (name == "$nin") {
+      Emit(FilterOp::kNot).subtree_size = 2;
+      return In(name, path, operand, expand);
+    }
+    if (name == "$not") return Not(path, operand, expand, depth);
+    if (name == "$exists") return Exists(path, operand);
+    if (name == "$regex") return Regex(path, operand, siblings.Find("$options"), expand);
+    if (name == "$options") {
+      if (siblings.Find("$regex").has_value()) return absl::OkStatus();  // Read by $regex.
+      return Error("$options needs a $regex beside it");
+    }
+    if (name == "$type") return Type(path, operand, expand);
+    if (name == "$size") return Size(path, operand);
+    if (name == "$mod") return Modulo(path, operand, expand);
+    if (name == "$all") return All(path, operand, expand, depth);
+    if (name == "$elemMatch") return ElementMatch(path, operand, depth);
+    if (name == "$comment") return absl::OkStatus();
+    return UnknownOperator(name, false);
+  }
+
+  absl::Status Range(FilterOp op, std::uint32_t path, ValueView operand, bool expand) {
+    if (operand.IsNull()) {
+      // Nothing lies above or below null; "at least null" is "null or missing".
+      const bool or_equal = op == FilterOp::kGreaterOrEqual || op == FilterOp::kLessOrEqual;
+      Emit(or_equal ? FilterOp::kEqual : FilterOp::kFalse, path, expand);
+      return absl::OkStatus();
+    }
+    Emit(op, path, expand).literal = operand;
+    return absl::OkStatus();
+  }
+
+  absl::Status In(std::string_view name, std::uint32_t path, ValueView operand, bool expand) {
+    if (!operand.IsArray()) {
+      return Error(name, " needs an array of values, not ", Describe(operand));
+    }
+    FilterProgram::List list;
+    for (const ValueView value : operand.elements()) {
+      if (IsOperatorDocument(value)) {
+        return Error(name, " takes values only: the operator ",
+                     DescribeText((*value.entries().begin()).key), " cannot stand inside it");
+      }
+      if (value.IsNull()) list.has_null = true;
+      list.values.push_back(value);
+    }
+    std::sort(list.values.begin(), list.values.end(),
+              [](ValueView a, ValueView b) { return Compare(a, b) < 0; });
+    list.values.erase(std::unique(list.values.begin(), list.values.end(),
+                                  [](ValueView a, ValueView b) { return Compare(a, b) == 0; }),
+                      list.values.end());
+    Emit(FilterOp::kIn, path, expand).operand = static_cast<std::uint32_t>(program_->lists_.size());
+    program_->lists_.push_back(std::move(list));
+    return absl::OkStatus();
+  }
+
+  absl::Status Not(std::uint32_t path, ValueView operand, bool expand, std::size_t depth) {
+    if (!operand.IsDocument() || operand.size() == 0) {
+      return Error("$not needs a document of operators such as {$gt: 1} or {$regex: \"^x\"}, not ",
+                   Describe(operand), "; for a value use $ne");
+    }
+    const std::size_t begin = program_->nodes_.size();
+    Emit(FilterOp::kNot);
+    ALOS_RETURN_IF_ERROR(Operators(path, operand, expand, depth + 1));
+    Close(begin);
+    return absl::OkStatus();
+  }
+
+  absl::Status Exists(std::uint32_t path, ValueView operand) {
+    const bool wanted =
+        !(operand.IsNull() || (operand.type() == ValueType::kBool && !operand.AsBool()) ||
+          (operand.IsNumber() && operand.AsDouble() == 0));
+    if (!wanted) Emit(FilterOp::kNot).subtree_size = 2;
+    Emit(FilterOp::kExists, path, false);
+    return absl::OkStatus();
+  }
+
+  absl::Status Regex(std::uint32_t path, ValueView pattern, std::optional<ValueView> options,
+                     bool expand) {
+    if (!pattern.IsString()) return Error("$regex needs a string, not ", Describe(pattern));
+    if (options.has_value() && !options->IsString()) {
+      return Error("$options needs a string of the letters i, m, s and x, not ",
+                   Describe(*options));
+    }
+    absl::StatusOr<std::unique_ptr<const re2::RE2>> regex = CompileRegex(
+        pattern.AsString(), options.has_value() ? options->AsString() : std::string_view());
+    if (!regex.ok()) return Error(regex.status().message());
+    Emit(FilterOp::kRegex, path, expand).operand =
+        static_cast<std::uint32_t>(program_->regexes_.size());
+    program_->regexes_.push_back(*std::move(regex));
+    return absl::OkStatus();
+  }
+
+  // The bits of the types that one element of a $type names.
+  absl::StatusOr<std::uint32_t> TypeMask(ValueView name) const {
+    constexpr auto bit = [](ValueType type) { return 1u << static_cast<unsigned>(type); };
+    const std::uint32_t integers = bit(ValueType::kInt64) | bit(ValueType::kUint64);
+    struct Known {
+      std::string_view alias;
+      int code;
+      std::uint32_t mask;
+    };
+    // MessagePack has one integer type, so "int" and "long" both mean any integer. Types that
+    // MessagePack has not are known, and match nothing.
+    const Known known[] = {
+        {"double", 1, bit(ValueType::kDouble)},
+        {"string", 2, bit(ValueType::kString)},
+        {"object", 3, bit(ValueType::kDocument)},
+        {"array", 4, bit(ValueType::kArray)},
+        {"binData", 5, bit(ValueType::kBinary)},
+        {"undefined", 6, 0},
+        {"objectId", 7, 0},
+        {"bool", 8, bit(ValueType::kBool)},
+        {"date", 9, bit(ValueType::kTimestamp)},
+        {"null", 10, bit(ValueType::kNull)},
+        {"regex", 11, 0},
+        {"dbPointer", 12, 0},
+        {"javascript", 13, 0},
+        {"symbol", 14, 0},
+        {"javascriptWithScope", 15, 0},
+        {"int", 16, integers},
+        {"timestamp", 17, 0},
+        {"long", 18, integers},
+        {"decimal", 19, 0},
+        {"minKey", -1, 0},
+        {"maxKey", 127, 0},
+        {"number", 0, integers | bit(ValueType::kDouble)},
+    };
+    const std::optional<std::int64_t> code = name.ToInt64();
+    for (const Known& candidate : known) {
+      if (name.IsString() && name.AsString() == candidate.alias) return candidate.mask;
+      if (code.has_value() && *code != 0 && *code == candidate.code) return candidate.mask;
+    }
+    return Error(
+        "$type needs a type's name (such as \"string\", \"int\", \"number\", \"object\") "
+        "or number (1, 2, ... of BSON), not ",
+        Describe(name));
+  }
+
+  absl::Status Type(std::uint32_t path, ValueView operand, bool expand) {
+    std::uint32_t mask = 0;
+    if (operand.IsArray()) {
+      if (operand.size() == 0) return Error("$type needs at least one type");
+      for (const ValueView name : operand.elements()) {
+        const absl::StatusOr<std::uint32_t> one = TypeMask(name);
+        if (!one.ok()) return one.status();
+        mask |= *one;
+      }
+    } else {
+      const absl::StatusOr<std::uint32_t> one = TypeMask(operand);
+      if (!one.ok()) return one.status();
+      mask = *one;
+    }
+    Emit(FilterOp::kType, path, expand).operand = mask;
+    return absl::OkStatus();
+  }
+
+  absl::Status Size(std::uint32_t path, ValueView operand) {
+    const std::optional<std::int64_t> size = operand.ToInt64();
+    if (!size.has_value() || *size < 0) {
+      return Error("$size needs a whole number that is not negative, not ", Describe(operand));
+    }
+    Emit(FilterOp::kSize, path, false).number = *size;
+    return absl::OkStatus();
+  }
+
+  absl::Status Modulo(std::uint32_t path, ValueView operand, bool expand) {
+    constexpr std::string_view kNeeds = "$mod needs an array [divisor, remainder] of two numbers";
+    if (!operand.IsArray() || operand.size() != 2) {
+      return Error(kNeeds, ", not ", Describe(operand));
+    }
+    std::int64_t numbers[2];
+    std::size_t count = 0;
+    for (const ValueView number : operand.elements()) {
+      const double value = number.IsNumber() ? std::trunc(number.AsDouble()) : NAN;
+      const std::optional<std::int64_t> exact = number.ToInt64();
+      if (exact.has_value()) {
+        numbers[count++] = *exact;
+      } else if (number.type() == ValueType::kDouble && value >= -9223372036854775808.0 &&
+                 value < 9223372036854775808.0) {
+        numbers[count++] = static_cast<std::int64_t>(value);
+      } else {
+        return Error(kNeeds, " in the range of 64-bit integers, not ", Describe(number));
+      }
+    }
+    if (numbers[0] == 0) return Error("the divisor of $mod cannot be 0");
+    FilterNode& node = Emit(FilterOp::kModulo, path, expand);
+    node.number = numbers[0];
+    node.remainder = numbers[1];
+    return absl::OkStatus();
+  }
+
+  static bool IsElementMatch(ValueView value) {
+    return value.IsDocument() && value.size() > 0 && (*value.entries().begin()).key == "$elemMatch";
+  }
+
+  absl::Status All(std::uint32_t path, ValueView operand, bool expand, std::size_t depth) {
+    if (!operand.IsArray()) return Error("$all needs an array, not ", Describe(operand));
+    if (operand.size() == 0) {
+      Emit(FilterOp::kFalse);
+      return absl::OkStatus();
+    }
+    const std::size_t begin = program_->nodes_.size();
+    Emit(FilterOp::kAnd);
+    std::size_t position = 0;
+    for (const ValueView value : operand.elements()) {
+      const Place place(this, position++);
+      if (IsElementMatch(value)) {
+        if (value.size() != 1) return Error("$elemMatch must stand alone inside $all");
+        const Place inner(this, std::string_view("$elemMatch"));
+        absl::Status status = ElementMatch(path, (*value.entries().begin()).value, depth + 1);
+        if (!status.ok()) return status;
+      } else if (IsOperatorDocument(value)) {
+        return Error("$all takes values or $elemMatch: the operator ",
+                     DescribeText((*value.entries().begin()).key), " cannot stand inside it");
+      } else {
+        Emit(FilterOp::kEqual, path, expand).literal = value;
+      }
+    }
+    CloseGroup(begin);
+    return absl::OkStatus();
+  }
+
+  absl::Status ElementMatch(std::uint32_t path, ValueView operand, std::size_t depth) {
+    if (!operand.IsDocument()) {
+      return Error("$elemMatch needs a document, not ", Describe(operand));
+    }
+    const bool by_value = IsFieldCondition(operand);
+    const std::size_t begin = program_->nodes_.size();
+    Emit(by_value ? FilterOp::kElementMatchesValue : FilterOp::kElementMatchesDocument, path,
+         false);
+    absl::Status status =
+        by_value ? Operators(kNoPath, operand, false, depth + 1) : Conjunction(operand, depth + 1);
+    if (!status.ok()) return status;
+    Close(begin);
+    return absl::OkStatus();
+  }
+
+  std::string what_;
+  std::string place_;
+  std::shared_ptr<FilterProgram> program_;
+  absl::flat_hash_map<std::string, std::uint32_t> path_index_;
+};
+
+}  // namespace alos::query_internal
+
+#endif  // ALOS_QUERY_INTERNAL_FILTER_PROGRAM_H_
