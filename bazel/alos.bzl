@@ -33,9 +33,10 @@ def _copts(copts):
     })
 
 def _linkopts(linkopts):
-    # -flto=2: at most two jobs for the one program, since Bazel links several at once.
+    # -flto=2: at most two jobs for the one program, since Bazel links several at once. __cpu_model, what
+    # __builtin_cpu_supports reads: gold does not look into libgcc.a again for what LTO comes to need.
     return linkopts + select({
-        _OPT_WITH_LTO: ["-flto=2", "-O2"],
+        _OPT_WITH_LTO: ["-flto=2", "-O2", "-Wl,-u,__cpu_model"],
         "//conditions:default": [],
     })
 
