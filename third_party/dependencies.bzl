@@ -94,6 +94,13 @@ def alos_dependencies():
     )
     maybe(
         debian_archive,
+        name = "simdjson",
+        build_file = "@alos//third_party/simdjson:simdjson.BUILD",
+        files = {"simdjson/simdjson_3.0.1.orig.tar.gz": "156b1bc5eb0561b2bd166b46d191fd3d95a3e709cc63761477d3b7aec2b6e9ed"},
+        strip_prefix = "simdjson-3.0.1",
+    )
+    maybe(
+        debian_archive,
         name = "liburing",
         build_file = Label("//third_party/liburing:liburing.BUILD"),
         files = {"liburing/liburing_2.3.orig.tar.gz": "2eac26f880125d83f75ba8641fde5d88226dd352d3cee95d45a9128758a8f1be"},
