@@ -32,11 +32,12 @@
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
 #include "alos/base/status_macros.h"
+#include "alos/cache/cache.h"
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
-#include "alos/document/json.h"
 #include "alos/document/value.h"
 #include "alos/engine/internal/collections.h"
+#include "alos/engine/internal/describe_id.h"
 #include "alos/engine/internal/scan_cursor.h"
 #include "alos/engine/internal/shard.h"
 #include "alos/engine/internal/stored_body.h"
@@ -253,11 +254,8 @@ class BasicDatabase {
     return *everything;
   }
   static absl::Status DuplicateId(const Collection& collection, std::string_view id) {
-    return absl::AlreadyExistsError(absl::StrCat("duplicate _id ", EncodedIdToJson(id),
+    return absl::AlreadyExistsError(absl::StrCat("duplicate _id ", engine_internal::DescribeId(id),
                                                  " in collection '", collection.name, "'"));
-  }
-  static std::string EncodedIdToJson(std::string_view id) {
-    return ToJson(ValueView::FromTrusted(id));
   }
 
   const EngineOptions options_;
@@ -809,7 +807,7 @@ absl::Status BasicDatabase<Policies>::Find(std::string_view collection, const Fi
         query.limit == 0 || query.limit > std::numeric_limits<std::uint64_t>::max() - query.skip
             ? std::numeric_limits<std::uint64_t>::max()
             : query.skip + query.limit;
-    query_internal::Sorter sorter(query.sort, keep, query.sort_bytes_max, "sort");
+    query_internal::Sorter sorter(query.sort, keep, query.sort_bytes_max, 0);
     absl::Status added;
     ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, timestamp, [&](ValueView document) {
       added = sorter.Add(document);
@@ -1068,6 +1066,7 @@ std::string BasicDatabase<Policies>::Stats() {
   std::uint64_t index_bytes = 0;
   std::uint64_t files = 0;
   CacheStatistics cache;
+  std::uint64_t cache_bytes = 0;
   for (const auto& shard : shards_) {
     absl::MutexLock lock(&shard->writer());
     index_bytes += shard->index_bytes();
@@ -1075,7 +1074,7 @@ std::string BasicDatabase<Policies>::Stats() {
     const CacheStatistics statistics = shard->cache().statistics();
     cache.hits += statistics.hits;
     cache.misses += statistics.misses;
-    cache.used_bytes += shard->cache().used_bytes();
+    cache_bytes += shard->cache().used_bytes();
     if (const Log* log = shard->log()) {
       ++files;
       log_bytes += log->end();
@@ -1113,7 +1112,7 @@ std::string BasicDatabase<Policies>::Stats() {
   put("file_bytes", file_bytes);
   put("stale_bytes", stale_bytes);
   put("primary_index_bytes", index_bytes);
-  put("cache_bytes", cache.used_bytes);
+  put("cache_bytes", cache_bytes);
   put("cache_hits", cache.hits);
   put("cache_misses", cache.misses);
   put("commit_timestamp", ReadTimestamp());

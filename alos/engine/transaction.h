@@ -273,7 +273,7 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
         RecordView(one.shard->log()->At(one.write.previous)).header().commit_timestamp >
             snapshot_) {
       return absl::AbortedError(
-          absl::StrCat("transaction conflict: document ", Database::EncodedIdToJson(one.key->id),
+          absl::StrCat("transaction conflict: document ", engine_internal::DescribeId(one.key->id),
                        " of collection '", one.key->collection->name,
                        "' was written by another commit; begin the transaction again"));
     }

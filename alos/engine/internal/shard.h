@@ -27,8 +27,8 @@
 #include "alos/base/check.h"
 #include "alos/base/epoch.h"
 #include "alos/base/status_macros.h"
-#include "alos/document/json.h"
 #include "alos/document/value.h"
+#include "alos/engine/internal/describe_id.h"
 #include "alos/engine/internal/stored_body.h"
 #include "alos/index/primary_checkpoint.h"
 #include "alos/index/primary_index.h"
@@ -410,9 +410,8 @@ class Shard {
 
   // An error that names the place and, where known, the document. `id` is encoded.
   absl::Status Damaged(std::uint64_t offset, std::string_view id) const {
-    std::string document;
-    if (const auto view = ValueView::Parse(id); view.ok())
-      document = absl::StrCat(", document ", ToJson(*view));
+    const std::string document =
+        id.empty() ? "" : absl::StrCat(", document ", DescribeId(id));
     return absl::DataLossError(
         absl::StrCat(log()->path(), ": offset ", offset, document,
                      ": the record is damaged and is not served; restore it from a backup"));
