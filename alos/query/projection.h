@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -75,6 +76,7 @@ class Projection {
     std::optional<bool> id;
     std::optional<bool> inclusion;
     ALOS_RETURN_IF_ERROR(projection.CompileFields(specification, "", &id, &inclusion));
+    if (id.has_value() && projection.NamesFieldsOfId()) return Collision("_id");
     projection.has_fields_ = id.has_value() || inclusion.has_value();
     // {_id: 1} alone shows only the id; {_id: 0} alone all but it.
     projection.shows_named_ = inclusion.value_or(id.value_or(false));
@@ -103,11 +105,16 @@ class Projection {
   struct Node {
     std::string name;
     std::vector<std::uint32_t> children;
+    absl::flat_hash_map<std::string, std::uint32_t> index;  // The children by name.
   };
 
   static absl::Status Error(std::string_view path, std::string_view what) {
     return absl::InvalidArgumentError(
         absl::StrCat("projection at '", query_internal::DescribeText(path), "': ", what));
+  }
+
+  static absl::Status Collision(std::string_view path) {
+    return Error(path, "collides with another path: one is, or lies inside, the other; give one");
   }
 
   absl::Status CompileFields(ValueView fields, std::string_view prefix, std::optional<bool>* id,
@@ -150,26 +157,26 @@ class Projection {
       }
       *inclusion = shown;
       if (!Add(*parsed)) {
-        return Error(path, "collides with another path, one lies inside the other; give one");
+        return Collision(path);
       }
     }
     return absl::OkStatus();
   }
 
-  std::uint32_t* FindChild(Node& node, std::string_view name) {
-    for (std::uint32_t& child : node.children) {
-      if (nodes_[child].name == name) return &child;
-    }
-    return nullptr;
+  bool NamesFieldsOfId() const { return nodes_[0].index.contains("_id"); }
+
+  std::optional<std::uint32_t> Find(std::uint32_t node, const std::string& name) const {
+    const auto found = nodes_[node].index.find(name);
+    if (found == nodes_[node].index.end()) return std::nullopt;
+    return found->second;
   }
 
-  bool NamesFieldsOfId() { return FindChild(nodes_[0], "_id") != nullptr; }
-
-  std::uint32_t AddChild(std::uint32_t parent, std::string_view name) {
-    const auto index = static_cast<std::uint32_t>(nodes_.size());
-    nodes_.push_back(Node{std::string(name), {}});
-    nodes_[parent].children.push_back(index);
-    return index;
+  std::uint32_t AddChild(std::uint32_t parent, const std::string& name) {
+    const auto child = static_cast<std::uint32_t>(nodes_.size());
+    nodes_.emplace_back().name = name;
+    nodes_[parent].children.push_back(child);
+    nodes_[parent].index.emplace(name, child);
+    return child;
   }
 
   // False when the path is there already, lies inside one that is, or the other way round.
@@ -177,9 +184,9 @@ class Projection {
     std::uint32_t current = 0;
     bool is_new = false;
     for (const std::string& part : path.parts()) {
-      const std::uint32_t* child = FindChild(nodes_[current], part);
-      if (child == nullptr) {
-        is_new = true;
+      const std::optional<std::uint32_t> child = Find(current, part);
+      is_new = !child.has_value();
+      if (is_new) {
         current = AddChild(current, part);
       } else {
         current = *child;
@@ -192,9 +199,11 @@ class Projection {
   // As Add, but the wider of two paths wins.
   void AddLenient(const Path& path) {
     std::uint32_t current = 0;
+    bool is_new = false;
     for (const std::string& part : path.parts()) {
-      const std::uint32_t* child = FindChild(nodes_[current], part);
-      if (child == nullptr) {
+      const std::optional<std::uint32_t> child = Find(current, part);
+      is_new = !child.has_value();
+      if (is_new) {
         current = AddChild(current, part);
       } else {
         current = *child;
@@ -202,9 +211,16 @@ class Projection {
       }
     }
     nodes_[current].children.clear();
+    nodes_[current].index.clear();
   }
 
   const Node* Child(const Node& node, std::string_view name) const {
+    // A handful is the rule.
+    constexpr std::size_t kLinearMax = 8;
+    if (node.children.size() > kLinearMax) {
+      const auto found = node.index.find(name);
+      return found == node.index.end() ? nullptr : &nodes_[found->second];
+    }
     for (const std::uint32_t child : node.children) {
       if (nodes_[child].name == name) return &nodes_[child];
     }

@@ -1,0 +1,132 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Any bytes that are a valid MessagePack value, compiled as a filter, an update, a projection, a
+// sort and a pipeline; what compiles is run on a fixed set of documents. Nothing may crash, and
+// what an update or a projection writes must be valid.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "alos/document/value.h"
+#include "alos/query/filter.h"
+#include "alos/query/internal/shell_text.h"
+#include "alos/query/pipeline.h"
+#include "alos/query/projection.h"
+#include "alos/query/sort.h"
+#include "alos/query/update.h"
+
+namespace alos {
+namespace {
+
+using query_internal::ShellDocument;
+
+const std::vector<ShellDocument>& Documents() {
+  static const auto* documents = [] {
+    auto* all = new std::vector<ShellDocument>();
+    for (const std::string_view text : {
+             "{}",
+             "{_id: 1, a: 1, b: 'x', n: 9223372036854775807, u: 18446744073709551615, m: NaN}",
+             "{_id: 'x', a: {b: 1, c: [1, null, {d: 2}]}, s: 'text', i: 6, t: [1, 1.0, null]}",
+             "{_id: 2.5, a: [1, [2, {b: 3}], {b: [4, 5]}, {0: 6, 1: {b: 7}}], arr: [3, 1, 2]}",
+             "{_id: bin('id'), docs: [{x: 1, y: 2}, {x: 'z'}, {}, 7, [{x: 3}]], arr: [], a: null}",
+             "{_id: time(5), a: true, b: ext(7, 'data'), n: -0.0, s: '', m: -9223372036854775808}",
+         }) {
+      all->emplace_back(text);
+    }
+    return all;
+  }();
+  return *documents;
+}
+
+void Require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "violated: %s\n", what);
+  std::abort();
+}
+
+void TryFilter(ValueView specification) {
+  const absl::StatusOr<Filter> filter = Filter::Compile(specification);
+  if (!filter.ok()) return;
+  const absl::StatusOr<Update> update = Update::Compile(ShellDocument("{$set: {new: 1}}").view());
+  const absl::StatusOr<std::string> seed = update->Seed(*filter);
+  Require(!seed.ok() || ValueView::Parse(*seed).ok(), "a seed is valid");
+  for (const ShellDocument& document : Documents()) {
+    const bool matches = filter->Matches(document.view());
+    Require(!matches || !filter->id_candidates() || !filter->id_candidates()->empty() ||
+                !document.view().Find("_id"),
+            "what matches is among the candidates");
+  }
+}
+
+void TryUpdate(ValueView specification) {
+  const absl::StatusOr<Update> update = Update::Compile(specification);
+  if (!update.ok()) return;
+  for (const ShellDocument& document : Documents()) {
+    std::string out;
+    const absl::StatusOr<bool> changed = update->Apply(document.view(), &out);
+    Require(changed.ok() && *changed ? ValueView::Parse(out).ok() : out.empty(),
+            "an update writes a valid document or nothing");
+  }
+  const absl::StatusOr<std::string> seed = update->Seed(Filter());
+  Require(!seed.ok() || ValueView::Parse(*seed).ok(), "a seed is valid");
+}
+
+void TryProjection(ValueView specification) {
+  const absl::StatusOr<Projection> projection = Projection::Compile(specification);
+  if (!projection.ok()) return;
+  for (const ShellDocument& document : Documents()) {
+    std::string out;
+    projection->Apply(document.view(), &out);
+    Require(ValueView::Parse(out).ok(), "a projection writes a valid document");
+  }
+}
+
+void TrySort(ValueView specification) {
+  const absl::StatusOr<Sort> sort = Sort::Compile(specification);
+  if (!sort.ok()) return;
+  for (const ShellDocument& a : Documents()) {
+    for (const ShellDocument& b : Documents()) {
+      Require(sort->Compare(a.view(), b.view()) == 0 <=> sort->Compare(b.view(), a.view()),
+              "an order is antisymmetric");
+    }
+  }
+}
+
+void TryPipeline(ValueView specification) {
+  const absl::StatusOr<Pipeline> pipeline = Pipeline::Compile(specification);
+  if (!pipeline.ok()) return;
+  const absl::Status status = pipeline->Run(
+      [](auto&& push) {
+        for (const ShellDocument& document : Documents()) {
+          if (!push(document.view())) return;
+        }
+      },
+      [](ValueView document) {
+        Require(ValueView::Parse(document.bytes()).ok(), "a pipeline's result is valid");
+        return true;
+      });
+  Require(status.ok(), "a few small documents are within every limit");
+}
+
+}  // namespace
+}  // namespace alos
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const absl::StatusOr<alos::ValueView> specification =
+      alos::ValueView::Parse(std::string_view(reinterpret_cast<const char*>(data), size));
+  if (!specification.ok()) return 0;
+  alos::TryFilter(*specification);
+  alos::TryUpdate(*specification);
+  alos::TryProjection(*specification);
+  alos::TrySort(*specification);
+  alos::TryPipeline(*specification);
+  return 0;
+}
