@@ -1,8 +1,8 @@
 // Copyright 2026 The alos Authors.
 // SPDX-License-Identifier: Apache-2.0
 //
-// The options that the sanitizers' run-time libraries ask a program for. *SAN_OPTIONS in the environment
-// still overrides each of them.
+// The options that the sanitizers' run-time libraries ask a program for. *SAN_OPTIONS in the
+// environment still overrides each of them.
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -33,8 +33,9 @@ const char* __asan_default_options() {
 const char* __tsan_default_options();
 const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_stack=1"; }
 
-// absl::Mutex's semaphore: initialising it races with the first post as far as TSan can tell (Abseil
-// issue 1239). Everything else, races of plain against atomic accesses included, is reported.
+// absl::Mutex's semaphore: initialising it races with the first post as far as TSan can tell
+// (Abseil issue 1239). Everything else, races of plain against atomic accesses included, is
+// reported.
 const char* __tsan_default_suppressions();
 const char* __tsan_default_suppressions() { return "race:AbslInternalPerThreadSemPost\n"; }
 #endif

@@ -38,7 +38,8 @@ TEST(DependenciesTest, AbseilBoostAndMsgpackWork) {
 TEST(DependenciesTest, CompressorsRoundTrip) {
   const std::string text(1000, 'x');
   std::string packed(LZ4_compressBound(1000), '\0');
-  const int size = LZ4_compress_default(text.data(), packed.data(), 1000, static_cast<int>(packed.size()));
+  const int size =
+      LZ4_compress_default(text.data(), packed.data(), 1000, static_cast<int>(packed.size()));
   std::string back(1000, '\0');
   ASSERT_EQ(LZ4_decompress_safe(packed.data(), back.data(), size, 1000), 1000);
   EXPECT_EQ(back, text);

@@ -1,9 +1,9 @@
 // Copyright 2026 The alos Authors.
 // SPDX-License-Identifier: Apache-2.0
 //
-// Replays a fuzz corpus: the ordinary test of a fuzz target. Each argument is a file, or a directory
-// whose files are all replayed. Also feeds every prefix of every input, since a decoder that survives
-// whole inputs often dies on cut ones.
+// Replays a fuzz corpus: the ordinary test of a fuzz target. Each argument is a file, or a
+// directory whose files are all replayed. Also feeds every prefix of every input, since a decoder
+// that survives whole inputs often dies on cut ones.
 
 #include <cstddef>
 #include <cstdint>
