@@ -10,7 +10,7 @@ bench=$2
 coproc server { exec "$echo_server" 0 340; }
 read -r port <&"${server[0]}"
 
-run() { "$bench" --address "127.0.0.1:$port" --operation echo --warmup 50 "$@"; }
+run() { "$bench" --port "127.0.0.1:$port" --operation echo --warmup 50 "$@"; }
 
 run --requests 2000 --connections 20 --threads 2 --pipeline 4 --response_bytes 340 --json | tee "$TEST_TMPDIR/out"
 grep -q '"requests":2000,' "$TEST_TMPDIR/out"
@@ -25,10 +25,10 @@ fi
 grep -q 'an echo of 336 bytes, expected 335' "$TEST_TMPDIR/out"
 
 # So are flags that make no sense.
-for flags in "--operation other" "--connections 0" "--address nowhere" "--cipher rot13" "--document_bytes 1 --operation insert-one" "extra"; do
+for flags in "--operation other" "--connections 0" "--port nowhere" "--cipher rot13" "--document_bytes 1 --operation insert-one" "extra"; do
   status=0
   # shellcheck disable=SC2086
-  "$bench" --address "127.0.0.1:$port" $flags >"$TEST_TMPDIR/out" 2>&1 || status=$?
+  "$bench" --port "127.0.0.1:$port" $flags >"$TEST_TMPDIR/out" 2>&1 || status=$?
   if [ "$status" != 2 ]; then
     echo "$flags: exit status $status" >&2
     cat "$TEST_TMPDIR/out" >&2

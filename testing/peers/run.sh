@@ -102,7 +102,7 @@ field() { sed -E "s/.*\"$1\":\"?([^,\"}]*).*/\1/"; }
 # The sizes that the echo server imitates are those of alos's own frames.
 declare -A request_size response_size echo_port
 for operation in find-by-id insert-one; do
-  line=$("$bench" --address "127.0.0.1:$plain_port" --operation $operation "${common[@]}" \
+  line=$("$bench" --port "127.0.0.1:$plain_port" --operation $operation "${common[@]}" \
     --warmup 0 --requests 1000)
   request_size[$operation]=$(field request_bytes <<<"$line")
   response_size[$operation]=$(field response_bytes <<<"$line")
@@ -134,16 +134,16 @@ if $redis; then # so that GET finds something
   redis-benchmark -h 127.0.0.1 -p "$redis_port" -t set -n $((documents * 10)) -c "$connections" \
     -P 16 -d "$document_bytes" -r "$documents" -q >/dev/null
 fi
-secret=(--address "127.0.0.1:$secret_port" --username bench --password "bench password")
+secret=(--port "127.0.0.1:$secret_port" --username bench --password "bench password")
 for round in $(seq "$rounds"); do
   echo "round $round of $rounds" >&2
-  load 'alos FindByID' --address "127.0.0.1:$plain_port" --operation find-by-id
+  load 'alos FindByID' --port "127.0.0.1:$plain_port" --operation find-by-id
   if $redis; then redis_load 'redis GET' get; fi
-  load 'echo of FindByID sizes' --address "127.0.0.1:${echo_port[find-by-id]}" --operation echo \
+  load 'echo of FindByID sizes' --port "127.0.0.1:${echo_port[find-by-id]}" --operation echo \
     --request_bytes "${request_size[find-by-id]}" --response_bytes "${response_size[find-by-id]}"
-  load 'alos InsertOne (async)' --address "127.0.0.1:$plain_port" --operation insert-one
+  load 'alos InsertOne (async)' --port "127.0.0.1:$plain_port" --operation insert-one
   if $redis; then redis_load 'redis SET (everysec)' set; fi
-  load 'echo of InsertOne sizes' --address "127.0.0.1:${echo_port[insert-one]}" --operation echo \
+  load 'echo of InsertOne sizes' --port "127.0.0.1:${echo_port[insert-one]}" --operation echo \
     --request_bytes "${request_size[insert-one]}" --response_bytes "${response_size[insert-one]}"
   load 'alos FindByID, AES-256-GCM' "${secret[@]}" --operation find-by-id --cipher aes-256-gcm
   load 'alos InsertOne, AES-256-GCM' "${secret[@]}" --operation insert-one --cipher aes-256-gcm

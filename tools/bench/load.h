@@ -53,6 +53,7 @@ struct Endpoint {
   // With a version, every connection makes the handshake with these credentials.
   std::optional<HandshakeVersion> version;
   std::optional<Credentials> credentials;
+  std::string cipher = "none";  // for reports
 };
 
 // A server that says nothing for this long is given up.

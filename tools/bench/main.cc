@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -15,11 +14,8 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "alos/base/status_macros.h"
@@ -28,8 +24,8 @@
 #include "alos/document/value.h"
 #include "tools/bench/load.h"
 #include "tools/bench/workload.h"
+#include "tools/internal/connection_flags.h"
 
-ABSL_FLAG(std::string, address, "localhost:6900", "server to load, host:port");
 ABSL_FLAG(std::string, operation, "find-by-id",
           "find-by-id, insert-one, or echo (against testing/peers:epoll_echo)");
 ABSL_FLAG(int, connections, 50, "connections at once");
@@ -42,10 +38,6 @@ ABSL_FLAG(std::uint64_t, documents, 100000,
 ABSL_FLAG(std::uint64_t, document_bytes, 300, "bytes of MessagePack in a document");
 ABSL_FLAG(std::string, db, "", "database (the server's default if empty)");
 ABSL_FLAG(std::string, collection, "bench", "collection; insert-one uses NAME_inserted");
-ABSL_FLAG(std::string, cipher, "none", "none, aes-256-gcm or aegis-128l");
-ABSL_FLAG(std::string, username, "", "user name, for a cipher");
-ABSL_FLAG(std::string, password, "", "password, for a cipher");
-ABSL_FLAG(std::string, password_file, "", "file whose first line is the password");
 ABSL_FLAG(std::uint64_t, request_bytes, 100, "echo: bytes of a request on the wire");
 ABSL_FLAG(std::uint64_t, response_bytes, 340, "echo: bytes of a response on the wire");
 ABSL_FLAG(bool, json, false, "print one line of JSON instead of the report");
@@ -60,40 +52,21 @@ constexpr std::string_view kUsage =
     "Every response is checked. Stops by itself after --requests.";
 
 absl::StatusOr<Endpoint> EndpointFromFlags() {
+  ALOS_ASSIGN_OR_RETURN(const tools_internal::ConnectionSettings settings,
+                        tools_internal::ConnectionSettingsFromFlags());
   Endpoint endpoint;
-  const std::string address = absl::GetFlag(FLAGS_address);
-  const std::size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon + 1 == address.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--address is \"", address, "\"; it must be host:port"));
+  endpoint.host = settings.host;
+  endpoint.port = absl::StrCat(settings.port);
+  if (settings.handshake_version.has_value()) {
+    plugin::Ciphers::ForEach([&](auto type) {
+      using Cipher = typename decltype(type)::type;
+      if (Cipher::kVersion == *settings.handshake_version) {
+        endpoint.version = HandshakeVersion{Cipher::kVersion, Cipher::kKeyBytes};
+        endpoint.cipher = Cipher::kName;
+      }
+    });
+    endpoint.credentials.emplace(settings.username, settings.password);
   }
-  endpoint.host = address.substr(0, colon);
-  endpoint.port = address.substr(colon + 1);
-  if (endpoint.host.size() > 2 && endpoint.host.front() == '[' && endpoint.host.back() == ']') {
-    endpoint.host = endpoint.host.substr(1, endpoint.host.size() - 2);  // [::1]:6900
-  }
-  const std::string cipher = absl::GetFlag(FLAGS_cipher);
-  std::string password = absl::GetFlag(FLAGS_password);
-  if (const std::string path = absl::GetFlag(FLAGS_password_file); !path.empty()) {
-    std::ifstream file(path);
-    if (!std::getline(file, password)) {
-      return absl::NotFoundError(absl::StrCat("--password_file ", path, ": cannot be read"));
-    }
-  }
-  if (cipher == "none") return endpoint;
-  std::string known;
-  plugin::Ciphers::ForEach([&](auto type) {
-    using Cipher = typename decltype(type)::type;
-    if (cipher == Cipher::kName) {
-      endpoint.version = HandshakeVersion{Cipher::kVersion, Cipher::kKeyBytes};
-    }
-    absl::StrAppend(&known, ", ", Cipher::kName);
-  });
-  if (!endpoint.version.has_value()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--cipher is \"", cipher, "\"; this build knows none", known));
-  }
-  endpoint.credentials.emplace(absl::GetFlag(FLAGS_username), password);
   return endpoint;
 }
 
@@ -169,7 +142,7 @@ absl::Status LoadDocuments(Connection& connection, const Target& target, std::ui
 
 double Microseconds(std::uint64_t nanoseconds) { return static_cast<double>(nanoseconds) / 1e3; }
 
-void Report(const LoadResult& result) {
+void Report(const LoadResult& result, std::string_view cipher) {
   const Latencies& latencies = result.latencies;
   const std::string numbers = absl::StrFormat(
       absl::GetFlag(FLAGS_json)
@@ -181,7 +154,7 @@ void Report(const LoadResult& result) {
             "%d requests in %.3f s: %.0f per second\n"
             "latency in microseconds: p50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f\n"
             "on the wire: %d bytes per request, %d per response\n",
-      absl::GetFlag(FLAGS_operation), absl::GetFlag(FLAGS_cipher), absl::GetFlag(FLAGS_connections),
+      absl::GetFlag(FLAGS_operation), cipher, absl::GetFlag(FLAGS_connections),
       absl::GetFlag(FLAGS_pipeline), result.requests, result.seconds, result.PerSecond(),
       Microseconds(latencies.Percentile(0.5)), Microseconds(latencies.Percentile(0.9)),
       Microseconds(latencies.Percentile(0.99)), Microseconds(latencies.Percentile(0.999)),
@@ -248,7 +221,7 @@ absl::Status Run() {
         "--operation is \"", operation, "\"; it must be find-by-id, insert-one or echo"));
   }
   ALOS_ASSIGN_OR_RETURN(const LoadResult result, RunLoad(options, warmup, requests));
-  Report(result);
+  Report(result, options.endpoint.cipher);
   return absl::OkStatus();
 }
 
@@ -256,9 +229,10 @@ absl::Status Run() {
 }  // namespace alos::bench
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage(alos::bench::kUsage);
-  if (const std::vector<char*> rest = absl::ParseCommandLine(argc, argv); rest.size() > 1) {
-    std::cerr << "bench: unexpected argument \"" << rest[1] << "\" (--help lists the flags)\n";
+  const std::vector<std::string> rest =
+      alos::tools_internal::ParseCommandLine(argc, argv, alos::bench::kUsage);
+  if (!rest.empty()) {
+    std::cerr << "bench: unexpected argument \"" << rest[0] << "\" (--help lists the flags)\n";
     return 2;
   }
   if (const absl::Status status = alos::bench::Run(); !status.ok()) {
