@@ -61,6 +61,7 @@ struct DamagedExtent {
 // What Recover() found behind the offset it started from.
 struct LogRecovery {
   std::uint64_t records = 0;
+  std::uint64_t durable_end = 0;           // everything below is known to have been flushed
   std::uint64_t torn_bytes = 0;            // cut: an append that power or a kill interrupted
   std::uint64_t unacknowledged_bytes = 0;  // cut: valid, but newer than anything acknowledged
   std::vector<DamagedExtent> damaged;      // corruption: kept in the file, never served
@@ -129,6 +130,7 @@ class BasicShardLog {
     const std::uint64_t size = mapping_->mapped_bytes();
     const char* base = mapping_->data();
     LogRecovery recovery;
+    recovery.durable_end = durable_end;
     std::uint64_t offset = from;
     std::uint64_t unacknowledged_end = 0;
     // The highest mark behind the first bad record serves for all later ones too: a mark never
@@ -143,6 +145,9 @@ class BasicShardLog {
           break;
         }
         ++recovery.records;
+        if (record.header().kind == RecordKind::kDurableMark) {
+          recovery.durable_end = std::max(recovery.durable_end, record.header().previous_offset);
+        }
         visit(offset, record);
         offset = NextRecordOffset(offset + record.header().size);
         continue;
@@ -260,12 +265,16 @@ class BasicShardLog {
     return absl::OkStatus();
   }
 
-  // Stores to every page of [from, end()) what it holds, so that the next Sync() writes all of
-  // them. Before the log is in use.
-  void DirtyAgain(std::uint64_t from) {
-    volatile char* data = mapping_->data();
-    for (std::uint64_t offset = from; offset < end(); offset = (offset / 4096 + 1) * 4096)
-      data[offset] = data[offset];
+  // Writes [from, end()) once more, so that the next Sync() flushes all of it: after a failed flush
+  // the kernel may call a page clean that the disk never got. Before the log is in use.
+  absl::Status Rewrite(std::uint64_t from) {
+    constexpr std::uint64_t kChunkSize = 1 << 20;
+    std::string chunk;
+    for (std::uint64_t offset = from; offset < end(); offset += chunk.size()) {
+      chunk.assign(mapping_->data() + offset, std::min(kChunkSize, end() - offset));
+      ALOS_RETURN_IF_ERROR(file_->WriteAt(offset, chunk));
+    }
+    return absl::OkStatus();
   }
 
   // Turns the record at `offset` into kAborted, in place: before the log is in use, by recovery.

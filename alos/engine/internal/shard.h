@@ -147,11 +147,9 @@ class Shard {
               Install(header, record.id(), hash, FindNewest(header.collection, record.id(), hash),
                       offset);
             }));
-    if (log()->end() != from) {
-      // Not closed cleanly, or its checkpoint is gone. What follows the checkpoint is stored to
-      // again, page by page: after a failed flush the kernel may call a page clean that the disk
-      // never got.
-      log()->DirtyAgain(from);
+    if (log()->end() != from || recovery.torn_bytes + recovery.unacknowledged_bytes != 0) {
+      // Not closed cleanly, or its checkpoint is gone.
+      ALOS_RETURN_IF_ERROR(log()->Rewrite(recovery.durable_end));
       ALOS_RETURN_IF_ERROR(log()->Sync());
     }
     return recovery;
@@ -410,8 +408,7 @@ class Shard {
 
   // An error that names the place and, where known, the document. `id` is encoded.
   absl::Status Damaged(std::uint64_t offset, std::string_view id) const {
-    const std::string document =
-        id.empty() ? "" : absl::StrCat(", document ", DescribeId(id));
+    const std::string document = id.empty() ? "" : absl::StrCat(", document ", DescribeId(id));
     return absl::DataLossError(
         absl::StrCat(log()->path(), ": offset ", offset, document,
                      ": the record is damaged and is not served; restore it from a backup"));

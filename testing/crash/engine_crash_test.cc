@@ -1,0 +1,305 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole engine on a simulated disk that loses power at any operation. A client works and notes
+// what was acknowledged; at random operations of the disk a crash image is taken; each image is
+// opened, some of them crash again while they recover, and what is found is compared with what had
+// been promised:
+//
+//   sync     the state after some prefix of the operations, no shorter than what was acknowledged
+//   async    of every document a version that it once had; of every transaction all or nothing; and
+//            everything when only the process died
+//
+//   ./bazelw test //testing/crash:engine_crash_test --test_env=ALOS_CRASH_STATES=100000
+//   --test_timeout=36000
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "alos/document/builder.h"
+#include "alos/engine/engine.h"
+#include "gtest/gtest.h"
+#include "testing/simulated_file_system.h"
+
+namespace alos {
+namespace {
+
+using State = std::map<std::string, std::int64_t>;  // document -> its number
+
+std::string Document(std::string_view id, std::int64_t n, std::size_t padding) {
+  std::string bytes;
+  Builder builder(&bytes);
+  builder.StartDocument();
+  builder.Key("_id");
+  builder.String(id);
+  builder.Key("n");
+  builder.Int(n);
+  builder.Key("padding");
+  builder.String(std::string(padding, static_cast<char>('a' + n % 26)));
+  builder.EndDocument();
+  return bytes;
+}
+Filter WhereId(std::string_view id) {
+  std::string bytes;
+  Builder builder(&bytes);
+  builder.StartDocument();
+  builder.Key("_id");
+  builder.String(id);
+  builder.EndDocument();
+  return *Filter::Compile(ValueView::FromTrusted(bytes));
+}
+
+template <class Durability>
+class Harness {
+ public:
+  using TestEngine = BasicEngine<Policies<Durability, SimulatedFileSystem>>;
+
+  explicit Harness(std::uint64_t seed)
+      : random_(seed), disk_(std::make_shared<SimulatedFileSystem>(seed)) {
+    options_.data_path = "/data";
+    options_.shards = 4;
+    options_.cache_bytes = 1 << 20;
+    options_.flush_interval = absl::Milliseconds(1 + random_() % 20);
+    options_.checkpoint_bytes = 1 << 14;
+  }
+
+  // Runs `operations` of a client and takes about `images` crash images on the way; checks each.
+  void Run(int operations, int images) {
+    states_.push_back({});
+    const std::uint64_t crash_every = 1 + random_() % 40;
+    std::atomic<std::uint64_t> countdown{crash_every};
+    disk_->SetObserver([&](SimulatedOperation, const std::string&) {
+      if (countdown.fetch_sub(1) != 1) return;
+      countdown.store(crash_every);
+      absl::MutexLock lock(&mutex_);
+      if (images_.size() >= static_cast<std::size_t>(images)) return;
+      Image image;
+      image.acknowledged = acknowledged_.load();
+      CrashOptions options;
+      image.killed = images_.size() % 5 == 4;
+      options.unsynced =
+          image.killed ? CrashOptions::Unsynced::kEverything : CrashOptions::Unsynced::kRandom;
+      options.tear_sectors = images_.size() % 3 == 1;
+      options.garbage_in_growth = images_.size() % 3 == 2;
+      image.disk = disk_->Crash(options);
+      image.started = states_count_.load();
+      images_.push_back(std::move(image));
+    });
+    Work(operations);
+    disk_->SetObserver(nullptr);
+    absl::MutexLock lock(&mutex_);
+    for (Image& image : images_) {
+      Check(image);
+      if (testing::Test::HasFailure()) return;
+    }
+    checked_ += images_.size();
+  }
+
+  std::size_t checked() const { return checked_; }
+
+ private:
+  struct Image {
+    std::unique_ptr<SimulatedFileSystem> disk;
+    std::size_t acknowledged = 0;  // operations
+    std::size_t started = 0;
+    bool killed = false;  // the process only: nothing that was written is lost
+  };
+
+  void Work(int operations) {
+    auto engine = TestEngine::Open(options_, disk_.get());
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    auto opened = (*engine)->GetOrCreateDatabase("d");
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    auto* database = *opened;
+    std::int64_t number = 0;
+    for (int i = 0; i < operations; ++i) {
+      State next = states_.back();
+      ++number;
+      const std::size_t padding = random_() % 5 == 0 ? random_() % 9000 : random_() % 300;
+      absl::StatusOr<std::uint64_t> committed = std::uint64_t{0};
+      const auto choice = random_() % 10;
+      if (choice < 2) {
+        // A pair that only transactions write: both have the same number, always.
+        const std::string pair = absl::StrCat("pair", random_() % 4);
+        next[pair + "a"] = next[pair + "b"] = number;
+        Start(next);
+        auto transaction = database->BeginTransaction();
+        for (const char* half : {"a", "b"}) {
+          const std::string document = Document(pair + half, number, padding);
+          auto updated = transaction->UpdateOne("c", WhereId(pair + half),
+                                                *Update::Compile(ValueView::FromTrusted(document)));
+          ASSERT_TRUE(updated.ok()) << updated.status();
+          if (updated->matched == 0) {
+            ASSERT_TRUE(transaction->InsertOne("c", ValueView::FromTrusted(document)).ok());
+          }
+        }
+        committed = transaction->Commit();
+      } else {
+        const std::string id = absl::StrCat("k", random_() % 12);
+        if (choice < 4 && next.contains(id)) {
+          next.erase(id);
+          Start(next);
+          auto deleted = database->DeleteOne("c", WhereId(id));
+          ASSERT_TRUE(deleted.ok()) << deleted.status();
+          committed = deleted->commit_timestamp;
+        } else {
+          next[id] = number;
+          Start(next);
+          const std::string document = Document(id, number, padding);
+          auto upserted = database->UpsertOne("c", WhereId(id),
+                                              *Update::Compile(ValueView::FromTrusted(document)));
+          ASSERT_TRUE(upserted.ok()) << upserted.status();
+          committed = upserted->commit_timestamp;
+        }
+      }
+      ASSERT_TRUE(committed.ok()) << committed.status();
+      ASSERT_TRUE(database->WaitVisible(*committed).ok());
+      acknowledged_.store(states_.size() - 1);
+      if (random_() % 40 == 0) {
+        ASSERT_TRUE(database->Checkpoint().ok());
+      }
+      if (random_() % 50 == 0) {
+        ASSERT_TRUE((*engine)->Close().ok());
+        engine->reset();
+        engine = TestEngine::Open(options_, disk_.get());
+        ASSERT_TRUE(engine.ok()) << engine.status();
+        database = *(*engine)->GetOrCreateDatabase("d");
+      }
+    }
+  }
+
+  // From here on a crash may find the next state.
+  void Start(const State& next) {
+    absl::MutexLock lock(&mutex_);
+    states_.push_back(next);
+    states_count_.store(states_.size());
+  }
+
+  void Check(Image& image) {
+    // Recovery that is itself interrupted, a few times.
+    for (int again = 0; again < 2 && random_() % 2 == 0; ++again) {
+      std::unique_ptr<SimulatedFileSystem> after;
+      std::atomic<std::uint64_t> countdown{1 + random_() % 60};
+      image.disk->SetObserver([&](SimulatedOperation, const std::string&) {
+        if (countdown.fetch_sub(1) == 1) after = image.disk->Crash();
+      });
+      {
+        auto engine = TestEngine::Open(options_, image.disk.get());
+        ASSERT_TRUE(engine.ok()) << engine.status();
+        auto database = (*engine)->FindDatabase("d");
+        ASSERT_TRUE(database.ok()) << database.status();
+      }
+      image.disk->SetObserver(nullptr);
+      if (after != nullptr) image.disk = std::move(after);
+    }
+    auto engine = TestEngine::Open(options_, image.disk.get());
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    auto database = (*engine)->GetOrCreateDatabase("d");
+    ASSERT_TRUE(database.ok()) << database.status();
+    State found;
+    const absl::Status status = (*database)->Find("c", {}, [&](ValueView document) {
+      const std::string id(document.Find("_id")->AsString());
+      const std::int64_t n = document.Find("n")->AsInt64();
+      EXPECT_TRUE(found.emplace(id, n).second) << id << " twice";
+      // Whole, not only its number.
+      EXPECT_EQ(document.bytes(), Document(id, n, document.Find("padding")->AsString().size()));
+      return true;
+    });
+    ASSERT_TRUE(status.ok()) << status;
+    for (const auto& [id, n] : found) {
+      std::int64_t by_id = -1;
+      ASSERT_TRUE((*database)
+                      ->FindById("c", EncodeStringId(id),
+                                 [&](ValueView document) { by_id = document.Find("n")->AsInt64(); })
+                      .ok());
+      EXPECT_EQ(by_id, n);
+    }
+    EXPECT_EQ(*(*database)->Count("c", Filter()), found.size());
+    if (Durability::kAcknowledgedIsDurable || image.killed) {
+      bool is_prefix = false;
+      for (std::size_t i = image.acknowledged; i < image.started && !is_prefix; ++i)
+        is_prefix = states_[i] == found;
+      EXPECT_TRUE(is_prefix) << "acknowledged " << image.acknowledged << " of " << image.started
+                             << Difference(states_[image.acknowledged], found);
+    } else {
+      for (const auto& [id, n] : found) {
+        bool once = false;
+        for (std::size_t i = 0; i < image.started && !once; ++i)
+          once = states_[i].contains(id) && states_[i].at(id) == n;
+        EXPECT_TRUE(once) << id << " = " << n << " was never written";
+      }
+    }
+    for (int pair = 0; pair < 4; ++pair) {
+      const auto a = found.find(absl::StrCat("pair", pair, "a"));
+      const auto b = found.find(absl::StrCat("pair", pair, "b"));
+      EXPECT_EQ(a == found.end() ? -1 : a->second, b == found.end() ? -1 : b->second)
+          << "half a transaction";
+    }
+    // It works on.
+    auto inserted = (*database)->InsertOne("c", ValueView::FromTrusted(Document("after", 1, 10)));
+    EXPECT_TRUE(inserted.ok()) << inserted.status();
+    EXPECT_TRUE((*engine)->Close().ok());
+  }
+
+  static std::string Difference(const State& expected, const State& found) {
+    std::string text;
+    for (const auto& [id, n] : expected) {
+      if (!found.contains(id)) {
+        absl::StrAppend(&text, "\n  missing ", id, " = ", n);
+      } else if (found.at(id) != n) {
+        absl::StrAppend(&text, "\n  ", id, " = ", found.at(id), ", expected ", n);
+      }
+    }
+    for (const auto& [id, n] : found) {
+      if (!expected.contains(id)) absl::StrAppend(&text, "\n  unexpected ", id, " = ", n);
+    }
+    return text;
+  }
+
+  std::mt19937_64 random_;
+  const std::shared_ptr<SimulatedFileSystem> disk_;
+  EngineOptions options_;
+  absl::Mutex mutex_;
+  std::vector<Image> images_;
+  std::vector<State> states_;  // states_[i]: after i operations
+  std::atomic<std::size_t> states_count_{1};
+  std::atomic<std::size_t> acknowledged_{0};
+  std::size_t checked_ = 0;
+};
+
+std::size_t StatesWanted() {
+  const char* text = std::getenv("ALOS_CRASH_STATES");
+  std::size_t wanted = 2000;
+  if (text != nullptr && !absl::SimpleAtoi(text, &wanted)) wanted = 2000;
+  return wanted;
+}
+
+template <class Durability>
+void CrashUntilEnough() {
+  const std::uint64_t first_seed = std::random_device()();
+  std::size_t checked = 0;
+  for (std::uint64_t seed = first_seed; checked < StatesWanted() / 2; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Harness<Durability> harness(seed);
+    harness.Run(120, 40);
+    if (testing::Test::HasFailure()) return;
+    checked += harness.checked();
+  }
+  std::cout << checked << " crash states, seeds from " << first_seed << "\n";
+}
+
+TEST(EngineCrashTest, Sync) { CrashUntilEnough<SyncDurability>(); }
+TEST(EngineCrashTest, Async) { CrashUntilEnough<AsyncDurability>(); }
+
+}  // namespace
+}  // namespace alos
