@@ -37,6 +37,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -571,10 +573,28 @@ inline constexpr std::array<bool, 256> kNeedsEscape = [] {
   return needs;
 }();
 
-inline bool IsAscii(std::string_view text) {
-  unsigned char bits = 0;
-  for (const char c : text) bits |= static_cast<unsigned char>(c);
-  return bits < 0x80;
+// Is `text` ASCII without anything that JSON escapes?
+inline bool IsPlain(std::string_view text) {
+  const auto is_special = [](std::uint64_t bytes) {
+    constexpr std::uint64_t kOnes = 0x0101010101010101;
+    const auto has_zero = [](std::uint64_t word) { return (word - kOnes) & ~word; };
+    const std::uint64_t below_space = (bytes - kOnes * 0x20) & ~bytes;
+    return ((bytes | below_space | has_zero(bytes ^ kOnes * '"') | has_zero(bytes ^ kOnes * '\\')) &
+            kOnes * 0x80) != 0;
+  };
+  const char* p = text.data();
+  std::size_t size = text.size();
+  std::uint64_t word;
+  for (; size >= sizeof(word); p += sizeof(word), size -= sizeof(word)) {
+    std::memcpy(&word, p, sizeof(word));
+    if (is_special(word)) return false;
+  }
+  for (; size != 0; ++p, --size) {
+    if (kNeedsEscape[static_cast<unsigned char>(*p)] || static_cast<unsigned char>(*p) >= 0x80) {
+      return false;
+    }
+  }
+  return true;
 }
 
 // REQUIRES: valid UTF-8.
@@ -626,7 +646,11 @@ inline void AppendBase64(std::string_view data, std::string* out) {
 
 // A string, or its wrapper if it is not UTF-8.
 inline void AppendAnyString(std::string_view text, std::string* out) {
-  if (IsAscii(text) || IsUtf8(text)) [[likely]] {
+  if (IsPlain(text)) [[likely]] {
+    out->push_back('"');
+    out->append(text);
+    out->push_back('"');
+  } else if (IsUtf8(text)) {
     AppendJsonString(text, out);
   } else {
     out->append("{\"$string\":{\"base64\":\"");
@@ -700,8 +724,69 @@ inline void AppendJsonDate(Timestamp time, std::string* out) {
                   "}}");
 }
 
-// Recursion: as deep as the valid value is nested.
-inline void AppendJsonValue(ValueView value, std::string* out) {
+// Are all keys in the valid value at *p, at all depths, UTF-8? Moves *p past it if so.
+inline bool AllKeysAreUtf8(const char** p) {
+  const ValueView value = ViewAccess::At(*p);
+  if (!value.IsDocument() && !value.IsArray()) {
+    *p = Skip(*p);
+    return true;
+  }
+  *p += kLeads[Load8(*p)].header_size;
+  for (std::size_t i = value.size(); i != 0; --i) {
+    if (value.IsDocument()) {
+      const std::string_view key = TakeString(p);
+      if (!IsPlain(key) && !IsUtf8(key)) return false;
+    }
+    if (!AllKeysAreUtf8(p)) return false;
+  }
+  return true;
+}
+
+inline bool OwnKeysAreUtf8(ValueView document) {
+  for (const auto& [key, value] : document.entries()) {
+    if (!IsPlain(key) && !IsUtf8(key)) return false;
+  }
+  return true;
+}
+
+inline void AppendJsonValue(ValueView value, bool all_keys_are_utf8, std::string* out);
+
+inline void AppendJsonObject(ValueView value, bool all_keys_are_utf8, std::string* out) {
+  const bool is_literal =
+      value.size() == 1 && WrapperNamed((*value.entries().begin()).key) != Wrapper::kNone;
+  if (is_literal) out->append("{\"$object\":");
+  out->push_back('{');
+  bool is_first = true;
+  for (const auto& [key, child] : value.entries()) {
+    if (!is_first) out->push_back(',');
+    is_first = false;
+    AppendAnyString(key, out);
+    out->push_back(':');
+    AppendJsonValue(child, all_keys_are_utf8, out);
+  }
+  out->push_back('}');
+  if (is_literal) out->push_back('}');
+}
+
+// {"$object":[[key,value],...]}
+inline void AppendJsonPairs(ValueView value, bool all_keys_are_utf8, std::string* out) {
+  out->append("{\"$object\":[");
+  bool is_first = true;
+  for (const auto& [key, child] : value.entries()) {
+    if (!is_first) out->push_back(',');
+    is_first = false;
+    out->push_back('[');
+    AppendAnyString(key, out);
+    out->push_back(',');
+    AppendJsonValue(child, all_keys_are_utf8, out);
+    out->push_back(']');
+  }
+  out->append("]}");
+}
+
+// Recursion: as deep as the valid value is nested. Where some key is not UTF-8 each document looks
+// at its own keys first; else nobody has to.
+inline void AppendJsonValue(ValueView value, bool all_keys_are_utf8, std::string* out) {
   switch (value.type()) {
     case ValueType::kNull:
       out->append("null");
@@ -748,33 +833,17 @@ inline void AppendJsonValue(ValueView value, std::string* out) {
       for (const ValueView element : value.elements()) {
         if (!is_first) out->push_back(',');
         is_first = false;
-        AppendJsonValue(element, out);
+        AppendJsonValue(element, all_keys_are_utf8, out);
       }
       out->push_back(']');
       break;
     }
     case ValueType::kDocument: {
-      bool has_strange_key = false;
-      for (const auto& [key, child] : value.entries()) {
-        has_strange_key = has_strange_key || !(IsAscii(key) || IsUtf8(key));
+      if (all_keys_are_utf8 || OwnKeysAreUtf8(value)) {
+        AppendJsonObject(value, all_keys_are_utf8, out);
+      } else {
+        AppendJsonPairs(value, all_keys_are_utf8, out);
       }
-      const bool is_literal =
-          has_strange_key ||
-          (value.size() == 1 && WrapperNamed((*value.entries().begin()).key) != Wrapper::kNone);
-      if (is_literal) out->append("{\"$object\":");
-      out->push_back(has_strange_key ? '[' : '{');
-      bool is_first = true;
-      for (const auto& [key, child] : value.entries()) {
-        if (!is_first) out->push_back(',');
-        is_first = false;
-        if (has_strange_key) out->push_back('[');
-        AppendAnyString(key, out);
-        out->push_back(has_strange_key ? ',' : ':');
-        AppendJsonValue(child, out);
-        if (has_strange_key) out->push_back(']');
-      }
-      out->push_back(has_strange_key ? ']' : '}');
-      if (is_literal) out->push_back('}');
       break;
     }
   }
@@ -856,7 +925,9 @@ inline absl::StatusOr<std::string> JsonToMessagePack(std::string_view json) {
 }
 
 inline void AppendJson(ValueView value, std::string* out) {
-  document_internal::AppendJsonValue(value, out);
+  const char* data = document_internal::ViewAccess::Data(value);
+  const bool all_keys_are_utf8 = document_internal::AllKeysAreUtf8(&data);
+  document_internal::AppendJsonValue(value, all_keys_are_utf8, out);
 }
 
 inline std::string ToJson(ValueView value) {

@@ -205,6 +205,12 @@ inline std::string_view TakeString(const char** p) {
   return result;
 }
 
+// a == b, with the answer "no" mostly found without a call: keys of one length begin differently.
+inline bool SameKey(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  return a.empty() || (a[0] == b[0] && std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
 inline bool IsStringLead(std::uint8_t lead) {
   return (lead & 0xe0) == 0xa0 || (lead >= 0xd9 && lead <= 0xdb);
 }
@@ -596,7 +602,7 @@ inline std::optional<ValueView> ValueView::Find(std::string_view key) const {
     const char* p = data_ + document_internal::kLeads[lead()].header_size;
     for (std::size_t remaining = size(); remaining != 0; --remaining) {
       const std::string_view candidate = document_internal::TakeString(&p);
-      if (candidate == key) return ValueView(p, 0);
+      if (document_internal::SameKey(candidate, key)) return ValueView(p, 0);
       p = document_internal::Skip(p);
     }
     return std::nullopt;
@@ -624,20 +630,30 @@ class Validator {
   // The size in bytes of the first value.
   absl::StatusOr<std::size_t> Run() {
     const char* p = begin_;
+    // As if the value stood in an array of its own, which is not counted as nesting.
+    current_ = {1, false, 0};
     for (;;) {
-      if (absl::Status status = TakeValue(&p); !status.ok()) return status;
-      // Close what this value completed.
-      while (!open_.empty() && open_.back().remaining == 0) {
-        if (open_.back().is_document) {
-          if (absl::Status status = CheckKeys(open_.back().first_key); !status.ok()) return status;
+      while (current_.remaining == 0) {
+        if (current_.is_document) {
+          if (absl::Status status = CheckKeys(current_.first_key); !status.ok()) return status;
         }
-        open_.pop_back();
+        if (outer_.empty()) return static_cast<std::size_t>(p - begin_);
+        current_ = outer_.back();
+        outer_.pop_back();
       }
-      if (open_.empty()) return static_cast<std::size_t>(p - begin_);
-      --open_.back().remaining;
-      if (open_.back().is_document) {
+      --current_.remaining;
+      if (current_.is_document) {
         if (absl::Status status = TakeKey(&p); !status.ok()) return status;
       }
+      // Most values end with their header: no need to look closer.
+      if (p != end_) [[likely]] {
+        const Lead lead = kLeads[Load8(p)];
+        if (lead.extent == Extent::kFixed && lead.header_size <= left(p)) [[likely]] {
+          p += lead.header_size;
+          continue;
+        }
+      }
+      if (absl::Status status = TakeValue(&p); !status.ok()) return status;
     }
   }
 
@@ -667,7 +683,7 @@ class Validator {
         absl::StrCat("truncated MessagePack at byte ", p - begin_, ": ", parts...));
   }
 
-  // Checks the header at `p` and, for values with data, the data. Pushes containers.
+  // Checks the header at `p` and, for values with data, the data. Enters containers.
   absl::Status TakeValue(const char** position) {
     const char* const p = *position;
     if (p == end_) return Truncated(p, "expected a value, found the end");
@@ -715,7 +731,7 @@ class Validator {
   }
 
   absl::Status Open(const char* p, const char* content, std::uint32_t count, bool is_document) {
-    if (open_.size() >= limits_.depth_max) {
+    if (outer_.size() >= limits_.depth_max) {
       return Malformed(p, "nested deeper than the limit of ", limits_.depth_max, " levels");
     }
     // Every element takes at least one byte, every entry two.
@@ -725,7 +741,8 @@ class Validator {
                        is_document ? " entries" : " elements", " needs at least ", size_min,
                        " bytes, found ", left(content));
     }
-    open_.push_back({count, is_document, keys_.size()});
+    outer_.push_back(current_);
+    current_ = {count, is_document, keys_.size()};
     return absl::OkStatus();
   }
 
@@ -755,6 +772,12 @@ class Validator {
     const char* const p = *position;
     if (p == end_) return Truncated(p, "expected a key, found the end");
     const std::uint8_t byte = Load8(p);
+    if (const std::size_t size = byte & 0x1f;
+        (byte & 0xe0) == 0xa0 && size < left(p) && p - begin_ <= UINT32_MAX) [[likely]] {
+      keys_.push_back({static_cast<std::uint32_t>(p - begin_), Fingerprint({p + 1, size})});
+      *position = p + 1 + size;
+      return absl::OkStatus();
+    }
     if (!IsStringLead(byte)) [[unlikely]] {
       return Malformed(p, "expected a string as key, found type byte 0x",
                        absl::Hex(byte, absl::kZeroPad2));
@@ -822,7 +845,8 @@ class Validator {
   const char* const begin_;
   const char* const end_;
   const ParseLimits& limits_;
-  absl::InlinedVector<OpenContainer, 16> open_;
+  OpenContainer current_{};
+  absl::InlinedVector<OpenContainer, 16> outer_;  // the containers around current_
   absl::InlinedVector<Key, 64> keys_;
 };
 

@@ -116,6 +116,29 @@ inline constexpr std::array<Lead, 256> kLeads = [] {
 }();
 static_assert(sizeof(kLeads) == 512);
 
+// What stepping over a value takes when its lead byte tells all: `size` bytes, then `children`
+// values. size 0: a length or count has to be read first.
+struct Step {
+  std::uint8_t size;
+  std::uint8_t children;
+};
+
+inline constexpr std::array<Step, 256> kSteps = [] {
+  std::array<Step, 256> steps{};
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    const Lead lead = LeadOf(byte);
+    if (lead.extent <= Extent::kFixedExtension) {
+      steps[byte] = {lead.header_size, 0};
+    } else if (lead.extent == Extent::kFixedArray) {
+      steps[byte] = {1, static_cast<std::uint8_t>(byte & 0x0f)};
+    } else if (lead.extent == Extent::kFixedMap) {
+      steps[byte] = {1, static_cast<std::uint8_t>(2 * (byte & 0x0f))};
+    }
+  }
+  return steps;
+}();
+static_assert(sizeof(kSteps) == 512);
+
 // The extension type that MessagePack reserves for timestamps.
 inline constexpr std::int8_t kTimestampExtension = -1;
 inline constexpr std::uint32_t kNanosecondsMax = 999'999'999;
@@ -166,49 +189,26 @@ inline std::uint32_t LoadCount(const char* p) {
   return 0;
 }
 
-// Steps over a container (and all in it) at `p`, or over any other value. No recursion.
+// Steps over any value at `p`, containers with all that is in them. No recursion.
 // REQUIRES: a valid value at `p`.
-inline const char* SkipAny(const char* p) {
+[[gnu::noinline]] inline const char* SkipAny(const char* p) {
   std::uint64_t pending = 1;
   do {
+    const Step step = kSteps[Load8(p)];
+    if (step.size != 0) [[likely]] {
+      p += step.size;
+      pending += step.children;
+      continue;
+    }
     const Lead lead = kLeads[Load8(p)];
-    const char* const header = p;
+    const std::uint64_t count = LoadCount(p);
     p += lead.header_size;
-    switch (lead.extent) {
-      case Extent::kFixed:
-      case Extent::kFixedExtension:
-      case Extent::kReserved:  // not in a valid value
-        break;
-      case Extent::kData8:
-      case Extent::kExtension8:
-        p += Load8(header + 1);
-        break;
-      case Extent::kData16:
-      case Extent::kExtension16:
-        p += Load16(header + 1);
-        break;
-      case Extent::kData32:
-      case Extent::kExtension32:
-        p += Load32(header + 1);
-        break;
-      case Extent::kFixedArray:
-        pending += Load8(header) & 0x0f;
-        break;
-      case Extent::kFixedMap:
-        pending += 2 * (Load8(header) & 0x0f);
-        break;
-      case Extent::kArray16:
-        pending += Load16(header + 1);
-        break;
-      case Extent::kArray32:
-        pending += Load32(header + 1);
-        break;
-      case Extent::kMap16:
-        pending += 2 * std::uint64_t{Load16(header + 1)};
-        break;
-      case Extent::kMap32:
-        pending += 2 * std::uint64_t{Load32(header + 1)};
-        break;
+    if (lead.extent < Extent::kFixedArray) {
+      p += count;
+    } else if (lead.extent < Extent::kMap16) {
+      pending += count;
+    } else if (lead.extent < Extent::kReserved) {
+      pending += 2 * count;
     }
   } while (--pending != 0);
   return p;
