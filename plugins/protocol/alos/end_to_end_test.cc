@@ -1,0 +1,440 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Client, sockets, server, protocol, engine: the whole line, plain and encrypted, in both
+// durability modes.
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "alos/document/builder.h"
+#include "alos/document/json.h"
+#include "alos/document/value.h"
+#include "alos/engine/engine.h"
+#include "alos/net/client.h"
+#include "alos/net/client_connection.h"
+#include "alos/net/counters.h"
+#include "alos/net/credentials.h"
+#include "alos/net/message.h"
+#include "alos/net/server.h"
+#include "gtest/gtest.h"
+#include "plugin/ciphers.h"
+#include "plugin/durability.h"
+#include "plugin/protocol.h"
+
+namespace alos {
+namespace {
+
+constexpr char kUsername[] = "admin";
+constexpr char kPassword[] = "a long password";
+
+std::string Encode(std::string_view json) {
+  const auto bytes = JsonToMessagePack(json);
+  EXPECT_TRUE(bytes.ok()) << json << ": " << bytes.status();
+  return bytes.ok() ? *bytes : std::string("\xc0");
+}
+ValueView View(const std::string& bytes) { return ValueView::FromTrusted(bytes); }
+std::string Json(std::string_view bytes) { return ToJson(ValueView::FromTrusted(bytes)); }
+
+// An engine and a server over it, in one durability mode; the modes are types, so this hides them.
+class Host {
+ public:
+  virtual ~Host() = default;
+  virtual std::uint16_t port() const = 0;
+  virtual NetCounters& counters() = 0;
+  virtual std::size_t connections() const = 0;
+  virtual void Stop() = 0;
+};
+
+template <class Durability>
+class HostWith : public Host {
+ public:
+  using Engine = BasicEngine<Policies<Durability>>;
+  using Protocol = plugin::Protocol<Engine>;
+
+  HostWith(const std::string& path, AlosProtocolOptions protocol_options,
+           ServerOptions server_options) {
+    EngineOptions options;
+    options.data_path = path;
+    options.shards = 4;
+    auto engine = Engine::Open(options);
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    engine_ = *std::move(engine);
+    protocol_ = std::make_unique<Protocol>(engine_.get(), std::move(protocol_options));
+    auto server = Server<Protocol>::Start(server_options, protocol_.get());
+    EXPECT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+  ~HostWith() override {
+    Stop();
+    server_ = nullptr;
+    protocol_ = nullptr;
+    EXPECT_TRUE(engine_->Close().ok());
+  }
+  std::uint16_t port() const override { return server_->port(); }
+  NetCounters& counters() override { return protocol_->counters(); }
+  std::size_t connections() const override { return server_->connections(); }
+  void Stop() override { server_->Stop(); }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Protocol> protocol_;
+  std::unique_ptr<Server<Protocol>> server_;
+};
+
+struct Mode {
+  std::string_view name;
+  bool sync;
+  std::uint8_t handshake;  // 0: plain
+};
+
+class EndToEndTest : public ::testing::TestWithParam<Mode> {
+ protected:
+  EndToEndTest()
+      : path_(std::filesystem::path(::testing::TempDir()) /
+              absl::StrCat("end_to_end_", ::getpid(), "_", std::random_device{}())) {}
+  ~EndToEndTest() override {
+    client_ = nullptr;
+    host_ = nullptr;
+    std::filesystem::remove_all(path_);
+  }
+  void Start(ServerOptions server_options = {}) {
+    host_ = nullptr;
+    AlosProtocolOptions options;
+    if (encrypted()) options.credentials.emplace(kUsername, kPassword);
+    server_options.host = "127.0.0.1";
+    server_options.port = port_;
+    server_options.threads = 2;
+    if (GetParam().sync) {
+      host_ = std::make_unique<HostWith<SyncDurability>>(path_.string(), options, server_options);
+    } else {
+      host_ = std::make_unique<HostWith<AsyncDurability>>(path_.string(), options, server_options);
+    }
+    port_ = host_->port();
+  }
+  void Connect() {
+    auto client = Client::Connect(Options());
+    ASSERT_TRUE(client.ok()) << client.status();
+    client_ = *std::move(client);
+  }
+  ClientOptions Options() const {
+    ClientOptions options;
+    options.host = "127.0.0.1";
+    options.port = port_;
+    if (encrypted()) {
+      options.username = kUsername;
+      options.password = kPassword;
+      options.handshake_version = GetParam().handshake;
+    }
+    return options;
+  }
+  ConnectionOptions RawOptions() const {
+    ConnectionOptions options;
+    options.host = "127.0.0.1";
+    options.port = port_;
+    if (encrypted()) {
+      options.credentials.emplace(kUsername, kPassword);
+      options.handshake_version = GetParam().handshake;
+    }
+    return options;
+  }
+  bool encrypted() const { return GetParam().handshake != 0; }
+
+  const std::filesystem::path path_;
+  std::uint16_t port_ = 0;
+  std::unique_ptr<Host> host_;
+  std::unique_ptr<Client> client_;
+};
+
+TEST_P(EndToEndTest, EveryOperationOfTheClient) {
+  Start();
+  Connect();
+  const std::string ann = Encode(R"({"_id":"ann","n":1,"name":"Ann"})");
+  const std::string bob = Encode(R"({"n":2,"name":"Bob"})");
+  const std::string all = Encode("{}");
+
+  auto id = client_->InsertOne("people", View(ann));
+  ASSERT_TRUE(id.ok()) << id.status();
+  EXPECT_EQ(Json(*id), "\"ann\"");
+  EXPECT_EQ(client_->InsertOne("people", View(ann)).status().code(),
+            absl::StatusCode::kAlreadyExists);
+  const std::vector<ValueView> more = {View(bob), View(bob)};
+  const auto ids = client_->InsertMany("people", more);
+  ASSERT_TRUE(ids.ok()) << ids.status();
+  ASSERT_EQ(ids->size(), 2u);
+
+  EXPECT_EQ(**client_->FindById("people", "ann"), ann);
+  EXPECT_EQ(**client_->FindById("people", View(*id)), ann);
+  EXPECT_EQ(*client_->FindById("people", "nobody"), std::nullopt);
+  EXPECT_EQ(**client_->FindOne("people", View(Encode(R"({"name":"Ann"})"))), ann);
+  EXPECT_EQ(*client_->FindOne("people", View(Encode(R"({"name":"Zoe"})"))), std::nullopt);
+  EXPECT_EQ(client_->Find("people", View(all))->size(), 3u);
+  ClientFindOptions find_options;
+  find_options.fields = {"name"};
+  find_options.skip = 1;
+  find_options.limit = 1;
+  EXPECT_EQ(client_->Find("people", View(all), find_options)->size(), 1u);
+  EXPECT_EQ(*client_->Count("people"), 3u);
+  EXPECT_EQ(*client_->Count("people", View(Encode(R"({"name":"Bob"})"))), 2u);
+  std::size_t streamed = 0;
+  const absl::Status stream = client_->FindStream("people", View(all), 2, [&](ValueView) {
+    ++streamed;
+    return true;
+  });
+  EXPECT_TRUE(stream.ok()) << stream;
+  EXPECT_EQ(streamed, 3u);
+  EXPECT_EQ(client_->Aggregate("people", View(Encode(R"([{"$match":{"n":2}}])")))->size(), 2u);
+
+  const std::string by_name = Encode(R"({"name":"Bob"})");
+  const std::string increment = Encode(R"({"$inc":{"n":1}})");
+  EXPECT_EQ(*client_->UpdateOne("people", View(by_name), View(increment)), 1u);
+  EXPECT_EQ(*client_->UpdateMany("people", View(by_name), View(increment)), 2u);
+  EXPECT_EQ(*client_->DeleteOne("people", View(by_name)), 1u);
+  EXPECT_EQ(*client_->DeleteMany("people", View(by_name)), 1u);
+  const auto upserted =
+      client_->UpsertOne("people", View(Encode(R"({"_id":"zoe"})")), View(increment));
+  ASSERT_TRUE(upserted.ok()) << upserted.status();
+  EXPECT_TRUE(upserted->inserted);
+  EXPECT_EQ(Json(*upserted->id), "\"zoe\"");
+  const auto upserted_many = client_->UpsertMany("people", View(all), View(increment));
+  ASSERT_TRUE(upserted_many.ok()) << upserted_many.status();
+  EXPECT_EQ(upserted_many->matched, 2u);
+  EXPECT_EQ(upserted_many->inserted, 0u);
+
+  EXPECT_TRUE(client_->CreateCollection("empty").ok());
+  EXPECT_TRUE(*client_->CollectionExists("empty"));
+  EXPECT_FALSE(*client_->CollectionExists("absent"));
+  EXPECT_TRUE(*client_->DatabaseExists("alosdb"));
+  EXPECT_FALSE(*client_->DatabaseExists("absent"));
+  EXPECT_TRUE(client_->Flush().ok());
+  EXPECT_GT(*client_->ReadTimestamp(), 0u);
+  const auto stats = client_->Stats();
+  ASSERT_TRUE(stats.ok()) << stats.status();
+  EXPECT_TRUE(View(*stats).Find("connections").has_value());
+  EXPECT_EQ(View(*client_->ListIndexes("people")).size(), 1u);
+  EXPECT_EQ(client_->CreateIndex("people", View(Encode(R"({"field":"n"})"))).code(),
+            absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(client_->DropIndex("people", "n").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(client_->RebuildIndex("people", "n").code(), absl::StatusCode::kNotFound);
+
+  const auto batch = client_->Batch(
+      {{Operation::kInsertOne, "people", ann}, {Operation::kCount, "people", Encode("{}")}});
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  EXPECT_EQ((*batch)[0].status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(Json(*(*batch)[1]), R"({"count":2})");
+  EXPECT_TRUE(client_->Drop("people").ok());
+  EXPECT_EQ(*client_->Count("people"), 0u);
+}
+
+TEST_P(EndToEndTest, Transactions) {
+  Start();
+  Connect();
+  const std::string account = Encode(R"({"_id":"a","n":1})");
+  ASSERT_TRUE(client_->InsertOne("c", View(account)).ok());
+  const std::string by_id = Encode(R"({"_id":"a"})");
+  const std::string increment = Encode(R"({"$inc":{"n":1}})");
+  auto first = client_->BeginTransaction();
+  auto second = client_->BeginTransaction();
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(*(*first)->UpdateOne("c", View(by_id), View(increment)), 1u);
+  EXPECT_EQ(Json(*(*first)->InsertOne("c", View(Encode(R"({"_id":"b"})")))), "\"b\"");
+  EXPECT_EQ(Json(**(*first)->FindOne("c", View(by_id))), R"({"_id":"a","n":2})");
+  EXPECT_EQ(Json(**(*second)->FindById("c", View(Encode("\"a\"")))), R"({"_id":"a","n":1})");
+  EXPECT_EQ(*(*second)->DeleteOne("c", View(by_id)), 1u);
+  EXPECT_TRUE((*first)->Commit().ok());
+  EXPECT_EQ((*second)->Commit().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ((*second)->Commit().code(), absl::StatusCode::kFailedPrecondition);
+  {
+    auto abandoned = client_->BeginTransaction();
+    ASSERT_TRUE(abandoned.ok());
+    EXPECT_EQ(*(*abandoned)->DeleteOne("c", View(by_id)), 1u);
+  }
+  EXPECT_EQ(Json(**client_->FindById("c", "a")), R"({"_id":"a","n":2})");
+}
+
+TEST_P(EndToEndTest, DocumentsOfTenMegabytes) {
+  Start();
+  Connect();
+  for (int i = 0; i < 3; ++i) {
+    std::string document;
+    Builder(&document)
+        .StartDocument()
+        .Key("_id")
+        .Int(i)
+        .Key("data")
+        .Binary(std::string(10'000'000 + i, static_cast<char>('a' + i)))
+        .EndDocument();
+    const auto id = client_->InsertOne("big", View(document));
+    ASSERT_TRUE(id.ok()) << id.status();
+    const auto found = client_->FindById("big", View(*id));
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_TRUE(**found == document);
+  }
+  EXPECT_EQ(client_->Find("big", View(Encode("{}")))->size(), 3u);
+}
+
+// Requests of many connections at once, each of which reads what it wrote; then everything is
+// there.
+TEST_P(EndToEndTest, ManyClientsAtOnceAndARestart) {
+  Start();
+  Connect();
+  constexpr int kThreads = 8;
+  const int documents = GetParam().sync ? 30 : 150;
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < documents; ++i) {
+        const std::string document =
+            Encode(absl::StrCat(R"({"_id":")", t, "_", i, R"(","n":)", i, "}"));
+        wrong += !client_->InsertOne("c", View(document)).ok();
+        const auto found = client_->FindById("c", absl::StrCat(t, "_", i));
+        wrong += !found.ok() || !found->has_value() || **found != document;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  Start();  // over the same directory, at the same port
+  EXPECT_EQ(*client_->Count("c"), static_cast<std::uint64_t>(kThreads * documents))
+      << "the client must find its way back";
+}
+
+TEST_P(EndToEndTest, PipelinedRequestsAreAnsweredInOrder) {
+  Start();
+  auto connection =
+      ClientConnection<plugin::Ciphers>::Open(RawOptions(), absl::Now() + absl::Seconds(10));
+  ASSERT_TRUE(connection.ok()) << connection.status();
+  constexpr std::uint32_t kRequests = 400;
+  for (std::uint32_t i = 0; i < kRequests; ++i) {
+    const std::string id = absl::StrCat("d", i / 4 * 4 + i % 4 % 2);
+    const bool insert = i % 4 < 2;
+    const std::string args = Encode(absl::StrCat(insert ? R"({"_id":")" : R"({"id":")", id, "\"}"));
+    (*connection)
+        ->Queue({.id = i,
+                 .operation = insert ? Operation::kInsertOne : Operation::kFindById,
+                 .collection = "c"},
+                View(args));
+  }
+  const absl::Time deadline = absl::Now() + absl::Seconds(60);
+  ASSERT_TRUE((*connection)->Flush(deadline).ok());
+  for (std::uint32_t i = 0; i < kRequests; ++i) {
+    const auto payload = (*connection)->Receive(deadline);
+    ASSERT_TRUE(payload.ok()) << payload.status();
+    const auto response = ParseResponse(*payload);
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_EQ(response->id, i);
+    EXPECT_TRUE(response->status.ok()) << response->status;
+    EXPECT_FALSE(response->result->IsNull()) << "request " << i << " does not see the write before";
+  }
+}
+
+TEST_P(EndToEndTest, WrongPasswordIsRefused) {
+  Start();
+  ClientOptions options = Options();
+  options.username = kUsername;
+  options.password = "wrong";
+  options.reconnect_timeout = absl::Milliseconds(50);
+  const auto client = Client::Connect(options);
+  if (encrypted()) {
+    EXPECT_EQ(client.status().code(), absl::StatusCode::kPermissionDenied) << client.status();
+    options.username = options.password = "";
+    const auto plain = Client::Connect(options);  // connects, then is told
+    ASSERT_TRUE(plain.ok());
+    const auto count = (*plain)->Count("c");
+    EXPECT_EQ(count.status().code(), absl::StatusCode::kUnauthenticated) << count.status();
+  } else {
+    EXPECT_EQ(client.status().code(), absl::StatusCode::kUnavailable);
+    EXPECT_TRUE(absl::StrContains(client.status().message(), "credentials")) << client.status();
+  }
+}
+
+TEST_P(EndToEndTest, HostileBytesHurtNobodyElse) {
+  Start();
+  Connect();
+  std::mt19937 random(1123);
+  for (int round = 0; round < 60; ++round) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port_);
+    ASSERT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    std::string bytes(random() % 3000, '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random());
+    if (round % 3 == 0 && bytes.size() > 2) bytes[0] = '\xae', bytes[1] = '\x02';
+    if (round % 3 == 1 && bytes.size() > 4) bytes[0] = bytes[1] = '\0', bytes[2] = '\1';
+    ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    ::close(fd);
+    const auto count = client_->Count("c");
+    ASSERT_TRUE(count.ok()) << count.status();
+  }
+}
+
+// A request under way when the server stops is finished and answered.
+TEST_P(EndToEndTest, StopAnswersWhatWasAsked) {
+  Start();
+  Connect();
+  std::atomic<bool> stopping = false;
+  std::atomic<int> acknowledged = 0;
+  std::thread writer([&] {
+    for (int i = 0; !stopping; ++i) {
+      const std::string document = Encode(absl::StrCat(R"({"_id":)", i, "}"));
+      if (!client_->InsertOne("c", View(document)).ok()) return;
+      acknowledged = i + 1;
+    }
+  });
+  while (acknowledged < 20) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  host_->Stop();
+  stopping = true;
+  Start();
+  writer.join();
+  const auto count = client_->Count("c");
+  ASSERT_TRUE(count.ok()) << count.status();
+  EXPECT_GE(*count, static_cast<std::uint64_t>(acknowledged));
+  EXPECT_LE(*count, static_cast<std::uint64_t>(acknowledged) + 1);
+}
+
+TEST_P(EndToEndTest, IdleConnectionsAreCheap) {
+  Start();
+  std::vector<std::unique_ptr<ClientConnection<plugin::Ciphers>>> connections;
+  for (int i = 0; i < 300; ++i) {
+    auto connection =
+        ClientConnection<plugin::Ciphers>::Open(RawOptions(), absl::Now() + absl::Seconds(30));
+    ASSERT_TRUE(connection.ok()) << connection.status();
+    connections.push_back(*std::move(connection));
+  }
+  Connect();
+  EXPECT_TRUE(client_->Count("c").ok());
+  for (const auto& connection : connections) EXPECT_TRUE(connection->LooksAlive());
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, EndToEndTest,
+                         ::testing::Values(Mode{"AsyncPlain", false, 0}, Mode{"AsyncAes", false, 1},
+                                           Mode{"AsyncAegis", false, 2}, Mode{"SyncPlain", true, 0},
+                                           Mode{"SyncAegis", true, 2}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace alos
