@@ -103,27 +103,26 @@ def alos_cc_test(name, size = "small", copts = [], linkopts = [], deps = [], **k
         **kwargs
     )
 
-def alos_cc_benchmark(name, copts = [], linkopts = [], deps = [], tags = [], **kwargs):
-    """A Google Benchmark program `name`, and `name`_smoke, which runs each case once with the tests."""
-    deps = deps + ["@com_github_google_benchmark//:benchmark_main", _SANITIZER_OPTIONS]
+def alos_cc_benchmark(name, copts = [], linkopts = [], deps = [], tags = [], smoke_args = [], **kwargs):
+    """A Google Benchmark program `name`, and `name`_smoke, which runs each case once with the tests.
+
+    `smoke_args`: more arguments of the smoke run, such as a filter that leaves out the large cases.
+    """
     cc_binary(
         name = name,
         testonly = True,
         copts = _copts(copts),
         linkopts = _linkopts(linkopts),
         tags = tags + ["benchmark"],
-        deps = deps,
+        deps = deps + ["@com_github_google_benchmark//:benchmark_main", _SANITIZER_OPTIONS],
         **kwargs
     )
-    cc_test(
+    native.sh_test(
         name = name + "_smoke",
         size = "small",
-        args = ["--benchmark_min_time=0.001"],
-        copts = _copts(copts),
-        linkopts = _linkopts(linkopts),
+        srcs = [name],
+        args = ["--benchmark_min_time=0.001"] + smoke_args,
         tags = tags,
-        deps = deps,
-        **kwargs
     )
 
 def alos_cc_fuzz_test(name, srcs, corpus = [], copts = [], linkopts = [], deps = [], **kwargs):
