@@ -117,9 +117,9 @@ struct UpdateLeaf {
   // kPush.
   std::optional<std::int64_t> position;
   std::optional<std::int64_t> slice;
-  std::optional<Sort> sort;  // Of documents, by fields.
-  int sort_direction = 0;    // Of whole elements; 0: none.
-  bool pop_first = false;    // kPop.
+  Sort sort;               // Of documents, by fields; empty: none.
+  int sort_direction = 0;  // Of whole elements; 0: none.
+  bool pop_first = false;  // kPop.
   // kPull with a condition: on documents as a filter, or on the element itself.
   std::shared_ptr<const FilterProgram> condition;
   bool condition_on_document = false;
@@ -603,7 +603,7 @@ class UpdateProgram {
     if (old.has_value()) {
       ALOS_RETURN_IF_ERROR(NeedsArray(leaf, *old, *run));
     }
-    if (!leaf.position && !leaf.slice && !leaf.sort && leaf.sort_direction == 0) {
+    if (!leaf.position && !leaf.slice && leaf.sort.empty() && leaf.sort_direction == 0) {
       // The common case: append.
       builder->StartArray();
       if (old.has_value()) {
@@ -622,8 +622,8 @@ class UpdateProgram {
     position = position < 0 ? std::max<std::int64_t>(0, size + position)
                             : std::min<std::int64_t>(size, position);
     after.insert(after.begin() + position, leaf.values.begin(), leaf.values.end());
-    if (leaf.sort.has_value()) {
-      const Sort& sort = *leaf.sort;
+    if (!leaf.sort.empty()) {
+      const Sort& sort = leaf.sort;
       std::stable_sort(after.begin(), after.end(),
                        [&sort](ValueView a, ValueView b) { return sort.Less(a, b); });
     } else if (leaf.sort_direction != 0) {
