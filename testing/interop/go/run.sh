@@ -22,8 +22,8 @@ if [ -z "$server" ]; then
   server=$workspace/bazel-bin/server/server
 fi
 [ -x "$server" ] || { echo "run.sh: $server is not an executable file" >&2; exit 2; }
-ALOS_SERVER=$(realpath "$server")
-export ALOS_SERVER
+SERVER_UNDER_TEST=$(realpath "$server")
+export SERVER_UNDER_TEST
 
 scratch=$(mktemp -d) || exit 2
 trap 'rm -rf "$scratch"' EXIT

@@ -19,7 +19,7 @@ import (
 )
 
 // ServerVariable names the environment variable with the server's path.
-const ServerVariable = "ALOS_SERVER"
+const ServerVariable = "SERVER_UNDER_TEST"
 
 const (
 	startTimeout = 60 * time.Second
