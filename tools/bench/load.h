@@ -394,6 +394,7 @@ inline absl::StatusOr<LoadResult> RunLoad(const LoadOptions& options, std::uint6
   for (const std::uint64_t phase_requests : {warmup_requests, requests}) {
     std::vector<absl::Status> statuses(threads);
     std::vector<std::thread> running;
+    running.reserve(static_cast<std::size_t>(threads));
     for (std::unique_ptr<bench_internal::LoadThread>& load : loads) {
       load->result().latencies = Latencies();
     }

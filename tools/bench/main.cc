@@ -144,21 +144,25 @@ double Microseconds(std::uint64_t nanoseconds) { return static_cast<double>(nano
 
 void Report(const LoadResult& result, std::string_view cipher) {
   const Latencies& latencies = result.latencies;
+  using Format =
+      absl::ParsedFormat<'s', 's', 'd', 'd', 'd', 'f', 'f', 'f', 'f', 'f', 'f', 'f', 'd', 'd'>;
+  static const auto& json = *new Format(
+      "{\"operation\":\"%s\",\"cipher\":\"%s\",\"connections\":%d,\"pipeline\":%d,"
+      "\"requests\":%d,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%.1f,\"p90_us\":%.1f,"
+      "\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"request_bytes\":%d,"
+      "\"response_bytes\":%d}\n");
+  static const auto& text = *new Format(
+      "%s, cipher %s, %d connections, %d under way on each\n"
+      "%d requests in %.3f s: %.0f per second\n"
+      "latency in microseconds: p50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f\n"
+      "on the wire: %d bytes per request, %d per response\n");
   const std::string numbers = absl::StrFormat(
-      absl::GetFlag(FLAGS_json)
-          ? "{\"operation\":\"%s\",\"cipher\":\"%s\",\"connections\":%d,\"pipeline\":%d,"
-            "\"requests\":%d,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%.1f,\"p90_us\":%.1f,"
-            "\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"request_bytes\":%d,"
-            "\"response_bytes\":%d}\n"
-          : "%s, cipher %s, %d connections, %d under way on each\n"
-            "%d requests in %.3f s: %.0f per second\n"
-            "latency in microseconds: p50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f\n"
-            "on the wire: %d bytes per request, %d per response\n",
-      absl::GetFlag(FLAGS_operation), cipher, absl::GetFlag(FLAGS_connections),
-      absl::GetFlag(FLAGS_pipeline), result.requests, result.seconds, result.PerSecond(),
-      Microseconds(latencies.Percentile(0.5)), Microseconds(latencies.Percentile(0.9)),
-      Microseconds(latencies.Percentile(0.99)), Microseconds(latencies.Percentile(0.999)),
-      Microseconds(latencies.max_nanoseconds()), result.request_bytes, result.response_bytes);
+      absl::GetFlag(FLAGS_json) ? json : text, absl::GetFlag(FLAGS_operation), cipher,
+      absl::GetFlag(FLAGS_connections), absl::GetFlag(FLAGS_pipeline), result.requests,
+      result.seconds, result.PerSecond(), Microseconds(latencies.Percentile(0.5)),
+      Microseconds(latencies.Percentile(0.9)), Microseconds(latencies.Percentile(0.99)),
+      Microseconds(latencies.Percentile(0.999)), Microseconds(latencies.max_nanoseconds()),
+      result.request_bytes, result.response_bytes);
   std::cout << numbers << std::flush;
 }
 
