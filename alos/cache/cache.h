@@ -40,6 +40,8 @@ template <class C>
 concept Cache = std::constructible_from<C, std::size_t> && std::destructible<C> &&
                 requires(C& cache, const C& constant, std::uint64_t key, std::string document,
                          absl::FunctionRef<void(std::string_view)> visit) {
+                  // For messages and statistics: "lru".
+                  { C::kName } -> std::convertible_to<std::string_view>;
                   // Calls `visit` with the document, and returns true; or returns false. No lock is
                   // held during the visit, which may take long and may use the cache.
                   { cache.Lookup(key, visit) } -> std::same_as<bool>;
@@ -71,7 +73,13 @@ inline constexpr bool kNever = false;
 template <class C>
 constexpr bool CheckCache() {
   using Visit = absl::FunctionRef<void(std::string_view)>;
-  if constexpr (!std::constructible_from<C, std::size_t>) {
+  if constexpr (!requires {
+                  { C::kName } -> std::convertible_to<std::string_view>;
+                }) {
+    static_assert(cache_internal::kNever<C>,
+                  "alos cache plugin: needs `static constexpr std::string_view kName`; see "
+                  "alos/cache/cache.h");
+  } else if constexpr (!std::constructible_from<C, std::size_t>) {
     static_assert(cache_internal::kNever<C>,
                   "alos cache plugin: needs a constructor `explicit C(std::size_t budget_bytes)`; "
                   "see alos/cache/cache.h");

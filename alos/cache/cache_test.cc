@@ -12,6 +12,7 @@ namespace alos {
 namespace {
 
 struct Good {
+  static constexpr std::string_view kName = "good";
   explicit Good(std::size_t) {}
   bool Lookup(std::uint64_t, absl::FunctionRef<void(std::string_view)>) { return false; }
   void Insert(std::uint64_t, std::string) {}
@@ -20,6 +21,10 @@ struct Good {
   CacheStatistics statistics() const { return {}; }
 };
 
+struct WithoutName : Good {
+  using Good::Good;
+  static constexpr int kName = 1;
+};
 struct WithoutBudget : Good {
   WithoutBudget() : Good(0) {}
 };
@@ -43,6 +48,7 @@ TEST(CacheConceptTest, AGoodCacheSatisfiesIt) {
 
 TEST(CacheConceptTest, BadCachesDoNot) {
   EXPECT_FALSE(Cache<int>);
+  EXPECT_FALSE(Cache<WithoutName>);
   EXPECT_FALSE(Cache<WithoutBudget>);
   EXPECT_FALSE(Cache<LookupReturnsBytes>);
   EXPECT_FALSE(Cache<InsertCanFail>);

@@ -89,6 +89,11 @@ inline constexpr bool kIsPolicyList = false;
 template <class... Ts>
 inline constexpr bool kIsPolicyList<PolicyList<Ts...>> = true;
 
+template <class List>
+inline constexpr bool kAreCodecs = false;
+template <class... Ts>
+inline constexpr bool kAreCodecs<PolicyList<Ts...>> = (Codec<Ts> && ...);
+
 inline absl::Status UnknownCodec(std::uint8_t id) {
   return absl::UnimplementedError(
       absl::StrCat("this build has no codec with id ", id,
@@ -144,9 +149,11 @@ constexpr bool CheckCodecList() {
   if constexpr (!storage_internal::kIsPolicyList<List>) {
     static_assert(storage_internal::kNever<List>,
                   "alos codec plugin: alos::plugin::Codecs must be an alos::PolicyList of codecs");
+  } else if constexpr (!storage_internal::kAreCodecs<List>) {
+    // Nothing about ids yet: there would be errors that hide this one.
+    List::ForEach([](auto codec) { CheckCodec<typename decltype(codec)::type>(); });
   } else {
     static_assert(List::kSize > 0, "alos codec plugin: alos::plugin::Codecs must not be empty");
-    List::ForEach([](auto codec) { CheckCodec<typename decltype(codec)::type>(); });
     static_assert(!List::HasDuplicates([](auto codec) { return decltype(codec)::type::kId; }),
                   "alos codec plugin: two codecs of alos::plugin::Codecs have the same kId");
     static_assert(!List::HasDuplicates([](auto codec) { return decltype(codec)::type::kLevel; }),

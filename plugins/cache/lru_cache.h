@@ -29,6 +29,8 @@ namespace alos {
 // counts with kEntryOverheadBytes in addition to its document.
 class LruCache {
  public:
+  static constexpr std::string_view kName = "lru";
+
   // What an entry takes besides the heap block of its document: itself, its part of a table that is
   // between 7/16 and 7/8 full, and what the allocator adds to two blocks.
   static constexpr std::size_t kEntryOverheadBytes = 160;

@@ -19,6 +19,8 @@ namespace alos {
 // measure what a cache brings. The contract is Cache's (alos/cache/cache.h).
 class NoneCache {
  public:
+  static constexpr std::string_view kName = "none";
+
   explicit NoneCache(std::size_t /*budget_bytes*/) {}
 
   bool Lookup(std::uint64_t /*key*/, absl::FunctionRef<void(std::string_view)> /*visit*/) {
