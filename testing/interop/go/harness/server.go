@@ -128,15 +128,22 @@ func (s *Server) Arguments() []string {
 	return append(arguments, s.options.Flags...)
 }
 
-func (s *Server) run() error {
-	process := exec.Command(Binary(s.t), s.Arguments()...)
-	process.Stdout, process.Stderr = s.log, s.log
-	// The server's own defaults apply, whatever the caller's shell has set.
+// Command is the server with arguments, not started yet. Its own defaults apply,
+// whatever the caller's shell has set.
+func Command(t testing.TB, arguments ...string) *exec.Cmd {
+	t.Helper()
+	process := exec.Command(Binary(t), arguments...)
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "ALOS_") {
 			process.Env = append(process.Env, variable)
 		}
 	}
+	return process
+}
+
+func (s *Server) run() error {
+	process := Command(s.t, s.Arguments()...)
+	process.Stdout, process.Stderr = s.log, s.log
 	// The server must not outlive a test run that was killed.
 	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := process.Start(); err != nil {

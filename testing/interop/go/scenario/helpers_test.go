@@ -155,7 +155,7 @@ func ids(docs []Doc) (out []any) {
 // back, with n+1 offsets.
 func insertManyArgs(t testing.TB, docs []Doc) Doc {
 	t.Helper()
-	var blob []byte
+	blob := []byte{}
 	ids, offsets := []string{}, []uint32{}
 	for _, doc := range docs {
 		id, _ := doc["_id"].(string)

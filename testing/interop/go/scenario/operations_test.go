@@ -114,7 +114,8 @@ func insertOneDuplicate(t *testing.T, s *session) {
 }
 
 func insertManyForms(t *testing.T, s *session) {
-	docs := []Doc{{"_id": "m1", "n": 1}, {"_id": "m2", "n": 2}, {"n": 3}}
+	// One field and an id: Go's random map order would change the bytes of larger ones.
+	docs := []Doc{{"_id": "m1"}, {"_id": "m2"}, {"n": 3}}
 	args := insertManyArgs(t, docs) // n+1 offsets
 	got := decode[map[string][]string](t, s.must(wire.OpInsertMany, args))["ids"]
 	if len(got) != 3 || got[0] != "m1" || got[1] != "m2" || got[2] == "" {

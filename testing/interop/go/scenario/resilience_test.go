@@ -214,7 +214,7 @@ func TestASecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
 	server, _ := plain(t)
 	arguments := server.Arguments()
 	arguments[0] = "--port=localhost:0"
-	output, err := exec.Command(harness.Binary(t), arguments...).CombinedOutput()
+	output, err := harness.Command(t, arguments...).CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() <= 0 {
 		t.Fatalf("the second server ended with %v:\n%s", err, output)

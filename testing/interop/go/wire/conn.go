@@ -80,12 +80,41 @@ type Request struct {
 	NoReply    bool   `msgpack:"nr,omitempty"`
 }
 
-// Response as it comes back. Result keeps the bytes the server sent.
+// Response as it comes back. Result keeps the bytes the server sent: one nil byte
+// and no bytes at all are different answers.
 type Response struct {
-	ID         uint32             `msgpack:"id"`
-	Error      string             `msgpack:"error"`
-	Result     msgpack.RawMessage `msgpack:"result"`
-	Compressed bool               `msgpack:"compressed"`
+	ID     uint32
+	Error  string
+	Result msgpack.RawMessage
+}
+
+// DecodeMsgpack reads a response and refuses keys the protocol does not have. It
+// is written out because the package decodes a nil into an empty RawMessage.
+func (r *Response) DecodeMsgpack(decoder *msgpack.Decoder) error {
+	count, err := decoder.DecodeMapLen()
+	if err != nil {
+		return err
+	}
+	for range count {
+		key, err := decoder.DecodeString()
+		if err != nil {
+			return err
+		}
+		switch key {
+		case "id":
+			r.ID, err = decoder.DecodeUint32()
+		case "error":
+			r.Error, err = decoder.DecodeString()
+		case "result":
+			r.Result, err = decoder.DecodeRaw()
+		default:
+			err = fmt.Errorf("key %q, which no client knows", key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ServerError is an `error` the server answered with.
@@ -243,13 +272,12 @@ func (c *Conn) Receive() (*Response, error) {
 		return nil, err
 	}
 	response := &Response{}
-	decoder := msgpack.NewDecoder(bytes.NewReader(payload))
-	decoder.DisallowUnknownFields(true)
-	if err := decoder.Decode(response); err != nil {
+	reader := bytes.NewReader(payload)
+	if err := msgpack.NewDecoder(reader).Decode(response); err != nil {
 		return nil, fmt.Errorf("wire: response % x: %w", head(payload), err)
 	}
-	if response.Compressed {
-		return nil, errors.New("wire: a compressed response, which no client unpacks")
+	if reader.Len() != 0 {
+		return nil, fmt.Errorf("wire: %d bytes behind the response % x", reader.Len(), head(payload))
 	}
 	return response, nil
 }
