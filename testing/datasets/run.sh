@@ -28,7 +28,7 @@ if [ "$status" = 0 ]; then
     "flights $directory/flights-200k.json --number-ids"
     "earthquakes $directory/earthquakes.json --array-field=features --id-field=id")
 elif [ "$status" = 75 ]; then
-  echo "vega-datasets: skipped, it cannot be fetched here"
+  echo "vega-datasets cannot be fetched here, skipped"
 else
   exit "$status"
 fi
@@ -36,7 +36,7 @@ if [ -r /var/lib/dpkg/status ] && command -v python3 >/dev/null; then
   python3 "$here/dpkg_to_ndjson.py" >"$scratch/packages.ndjson"
   specs+=("packages $scratch/packages.ndjson")
 else
-  echo "Debian package records: skipped, there are none on this machine"
+  echo "no Debian package records on this machine, skipped"
 fi
 [ ${#specs[@]} -gt 0 ] || exit 0
 "$here/round_trip.sh" "$@" "${specs[@]}"
