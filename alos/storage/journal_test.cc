@@ -158,7 +158,9 @@ TEST_F(JournalTest, EveryFlippedByteIsHandled) {
   std::string content(end, '\0');
   std::ifstream(Path(1), std::ios::binary).read(content.data(), static_cast<std::streamsize>(end));
   // All bytes that mean something, and some of the padding.
-  const auto is_padding = [&](std::uint64_t offset) { return content[offset] == 0 && offset % 4096 > 256; };
+  const auto is_padding = [&](std::uint64_t offset) {
+    return content[offset] == 0 && offset % 4096 > 256;
+  };
   for (std::uint64_t offset = 0; offset < end; offset += is_padding(offset) ? 97 : 1) {
     WriteByte(1, offset, static_cast<char>(content[offset] ^ 0x20));
     const auto recovery = Replay();
