@@ -11,6 +11,7 @@
 #ifndef ALOS_NET_SERVER_H_
 #define ALOS_NET_SERVER_H_
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -98,7 +99,8 @@ class Server {
   static_assert(CheckProtocol<P>());
 
  public:
-  // Binds, then serves. Without authentication only loopback addresses may be bound.
+  // Binds, then serves. Without authentication only loopback addresses may be bound. Raises the
+  // process's limit of open files as far as it may, since connections need descriptors.
   static absl::StatusOr<std::unique_ptr<Server>> Start(ServerOptions options, P* protocol);
 
   ~Server() { Stop(); }
@@ -487,6 +489,11 @@ void Server<P>::NoteLogin(const AddressBytes& address, bool failed) {
 
 template <class P>
 absl::StatusOr<std::unique_ptr<Server<P>>> Server<P>::Start(ServerOptions options, P* protocol) {
+  rlimit files;
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   if (options.threads <= 0) options.threads = cores;
   if (options.workers <= 0) options.workers = std::max(2, cores);
