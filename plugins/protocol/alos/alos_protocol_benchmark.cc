@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One request through a session and the engine, without sockets: what the server does between a
-// read and a write. 10,000 documents of about 300 bytes. Run with: ./bazelw run -c opt
+// read and a write. 1,000 documents of about 300 bytes. Run with: ./bazelw run -c opt
 // //plugins/protocol/alos:alos_protocol_benchmark
 
 #include <unistd.h>
@@ -34,7 +34,7 @@ namespace alos {
 namespace {
 
 using TestProtocol = plugin::Protocol<Engine>;
-constexpr int kDocuments = 10'000;
+constexpr int kDocuments = 1'000;
 
 std::string Id(int number) { return absl::StrCat("document_", number, std::string(40, 'x')); }
 
@@ -67,6 +67,7 @@ class Fixture {
               absl::StrCat("alos_protocol_benchmark_", ::getpid())) {
     EngineOptions options;
     options.data_path = path_.string();
+    options.shards = 16;
     engine_ = *Engine::Open(options);
     protocol_ = std::make_unique<TestProtocol>(engine_.get(), AlosProtocolOptions());
     session_ = protocol_->NewSession();
@@ -109,7 +110,7 @@ void BM_FindById(benchmark::State& state) {
     next = (next * 6364136223846793005u + 1442695040888963407u);
     bytes += fixture.Ask(frames[(next >> 33) % kDocuments]);
   }
-  if (bytes < state.iterations() * 290) state.SkipWithError("documents are missing");
+  if (bytes < static_cast<std::uint64_t>(state.iterations()) * 290) state.SkipWithError("documents are missing");
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(BM_FindById);
