@@ -95,7 +95,9 @@ class DocumentTemplate {
       if (bytes_.size() == size) break;
     }
     ALOS_CHECK(bytes_.size() == size);
-    digits_offset_ = bytes_.find(std::string(bench_internal::kDigits, '0'));
+    // Behind the prefix, which may itself end with zeros.
+    const std::string id = absl::StrCat(prefix, std::string(bench_internal::kDigits, '0'));
+    digits_offset_ = bytes_.find(id) + prefix.size();
     // Key "n" is one byte of header and one of text, then 0xce and the number.
     number_offset_ = digits_offset_ + bench_internal::kDigits + 3;
   }

@@ -51,6 +51,13 @@ TEST(DocumentTemplate, HasExactlyTheSizeAskedFor) {
   EXPECT_EQ(Parsed(std::string(large.Get(7))).Find("_id")->AsString(), "000000000007");
 }
 
+TEST(DocumentTemplate, APrefixMayEndWithZeros) {
+  DocumentTemplate document("run-100", 100);
+  const std::string bytes(document.Get(42));
+  EXPECT_EQ(Parsed(bytes).Find("_id")->AsString(), "run-100000000000042");
+  EXPECT_EQ(Parsed(bytes).Find("n")->AsInt64(), 42);
+}
+
 TEST(FindByIdWorkload, AsksForItsDocumentsAndChecksTheAnswers) {
   FindByIdWorkload workload(WholeTarget(), 50, 1);
   std::set<std::string> keys;
