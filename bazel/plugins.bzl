@@ -1,6 +1,6 @@
 """alos_with_plugins: a program built with other plugins than the build's own."""
 
-_KINDS = ["cache", "cipher", "codec", "durability"]
+_KINDS = ["cache", "cipher", "codec", "durability", "protocol"]
 
 def _flag(kind):
     return "//plugins:" + kind
