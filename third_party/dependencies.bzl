@@ -49,6 +49,8 @@ def alos_dependencies():
         debian_archive,
         name = "boringssl",
         files = {"android-platform-external-boringssl/android-platform-external-boringssl_13.0.0+r24.orig.tar.xz": "583b7aeee1fca68b8244d086cea6fca23bd19d517bd63f0b9de714e048f92a7d"},
+        # -Werror: GCC 12 with -O2 and fortified string functions warns where nothing is wrong.
+        patches = [Label("//third_party/boringssl:warnings.patch")],
         remove = ["src/rust"],
         strip_prefix = "android-platform-external-boringssl-13.0.0+r24",
     )
