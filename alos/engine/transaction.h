@@ -249,6 +249,7 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
   }
   // One order for all, so that two commits cannot wait for each other.
   std::vector<Shard*> shards;
+  shards.reserve(pending.size());
   for (const Pending& one : pending) shards.push_back(one.shard);
   std::sort(shards.begin(), shards.end(),
             [](const Shard* a, const Shard* b) { return a->number() < b->number(); });
@@ -256,6 +257,7 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
 
   const auto guard = database_->context_.epochs->Enter();
   std::vector<std::unique_ptr<absl::MutexLock>> locks;
+  locks.reserve(shards.size());
   for (Shard* shard : shards) locks.push_back(std::make_unique<absl::MutexLock>(&shard->writer()));
   const auto discard = [&](absl::Status status) {
     for (Shard* shard : shards) shard->Discard();

@@ -27,7 +27,7 @@ class NoneCache {
     misses_.fetch_add(1, std::memory_order_relaxed);
     return false;
   }
-  void Insert(std::uint64_t /*key*/, std::string /*document*/) {}
+  void Insert(std::uint64_t /*key*/, const std::string& /*document*/) {}
   void Erase(std::uint64_t /*key*/) {}
   std::size_t used_bytes() const { return 0; }
   CacheStatistics statistics() const { return {.misses = misses_.load(std::memory_order_relaxed)}; }

@@ -55,7 +55,7 @@ class TransactionTable {
    public:
     Lease(TransactionTable* table, std::string id, std::shared_ptr<Entry> entry)
         : table_(table), id_(std::move(id)), entry_(std::move(entry)) {}
-    Lease(Lease&& other) = default;
+    Lease(Lease&& other) noexcept = default;
     Lease& operator=(Lease&&) = delete;
     ~Lease() {
       if (entry_ != nullptr) table_->Return(*entry_);
