@@ -342,6 +342,7 @@ absl::Status BasicDatabase<Policies>::LoadManifest(bool create) {
     for (char& byte : manifest_.database_id) byte = static_cast<char>(random());
     manifest_.hash_seed = std::uint64_t{random()} << 32 | random();
     manifest_.shard_count = options_.shards;
+    manifest_.shards_made.resize(options_.shards);
     ALOS_RETURN_IF_ERROR(WriteManifest());
   }
   context_.database_id = manifest_.database_id;
@@ -366,20 +367,26 @@ absl::Status BasicDatabase<Policies>::WriteManifest() {
 // is durable.
 template <class Policies>
 absl::Status BasicDatabase<Policies>::RecoverShards() {
-  for (const auto& shard : shards_) ALOS_RETURN_IF_ERROR(shard->OpenLog());
+  {
+    absl::MutexLock lock(&manifest_mutex_);
+    for (const auto& shard : shards_) {
+      ALOS_RETURN_IF_ERROR(shard->OpenLog(manifest_.shards_made[shard->number()]));
+    }
+  }
 
   std::vector<std::uint64_t> durable_ends(shards_.size(), 0);
   ALOS_ASSIGN_OR_RETURN(
       const JournalRecovery journal,
       ReplayJournal(*context_.file_system, context_.directory, context_.database_id,
                     [&](const CommitRecord& record) -> absl::Status {
-                      Log* log =
-                          record.shard < shards_.size() ? shards_[record.shard]->log() : nullptr;
-                      if (log == nullptr) {
-                        return absl::DataLossError(absl::StrCat(
-                            context_.directory, ": the journal has writes for shard ", record.shard,
-                            ", whose file is missing; restore it from a backup"));
+                      if (record.shard >= shards_.size()) {
+                        return absl::DataLossError(
+                            absl::StrCat(context_.directory, ": the journal has writes for shard ",
+                                         record.shard, ", which does not exist"));
                       }
+                      // The name of a log that was never flushed may be lost.
+                      ALOS_RETURN_IF_ERROR(shards_[record.shard]->EnsureLog());
+                      Log* log = shards_[record.shard]->log();
                       // A record of a file that was rewritten since is in the new file already.
                       if (log->generation() != record.generation) return absl::OkStatus();
                       durable_ends[record.shard] = record.offset + record.bytes.size();
@@ -464,14 +471,14 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
 
   for (const auto& shard : shards_) {
     absl::MutexLock lock(&shard->writer());
-    if (shard->log() != nullptr && journal.found) ALOS_RETURN_IF_ERROR(shard->log()->Sync());
     for (Collection* collection : collections_.All()) {
       const auto counts = shard->collections().find(collection->id);
       if (counts != shard->collections().end())
         collection->live_documents += counts->second.documents;
     }
   }
-  // Everything the journal says is durable in the logs now.
+  // Everything the journal says is made durable in the logs; then it can go.
+  if (journal.found) ALOS_RETURN_IF_ERROR(SyncShards());
   ALOS_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> segments,
                         ListJournal(*context_.file_system, context_.directory));
   for (const std::uint64_t sequence : segments) {
@@ -499,10 +506,20 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
 
 template <class Policies>
 absl::Status BasicDatabase<Policies>::SyncShards() {
+  std::vector<Shard*> made;
   for (const auto& shard : shards_) {
     Log* log = shard->log();
-    if (log != nullptr && log->durable_end() < log->end()) ALOS_RETURN_IF_ERROR(log->Sync());
+    if (log == nullptr) continue;
+    if (log->durable_end() < log->end()) ALOS_RETURN_IF_ERROR(log->Sync());
+    if (!shard->is_made()) made.push_back(shard.get());
   }
+  if (made.empty()) return absl::OkStatus();
+  // New files: their names, then the manifest's word that they are there.
+  ALOS_RETURN_IF_ERROR(context_.file_system->SyncDirectory(context_.directory));
+  absl::MutexLock lock(&manifest_mutex_);
+  for (const Shard* shard : made) manifest_.shards_made[shard->number()] = true;
+  ALOS_RETURN_IF_ERROR(WriteManifest());
+  for (Shard* shard : made) shard->SetMade();
   return absl::OkStatus();
 }
 

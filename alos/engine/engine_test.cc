@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
@@ -186,6 +187,7 @@ TYPED_TEST(EngineTest, UpdatesDeletesAndCounts) {
   ASSERT_TRUE(updated.ok()) << updated.status();
   EXPECT_EQ(updated->matched, 5u);
   EXPECT_EQ(updated->modified, 5u);
+  ASSERT_TRUE(this->database_->WaitVisible(updated->commit_timestamp).ok());
   updated = this->database_->UpdateOne("c", WhereId("k7"), Change("$set", "n", 7));
   ASSERT_TRUE(updated.ok());
   EXPECT_EQ(updated->matched, 1u);
@@ -194,6 +196,7 @@ TYPED_TEST(EngineTest, UpdatesDeletesAndCounts) {
   auto deleted = this->database_->DeleteMany("c", Where("n", "$gte", 100));
   ASSERT_TRUE(deleted.ok());
   EXPECT_EQ(deleted->deleted, 5u);
+  ASSERT_TRUE(this->database_->WaitVisible(deleted->commit_timestamp).ok());
   deleted = this->database_->DeleteOne("c", Where("n", "$gte", 5));
   ASSERT_TRUE(deleted.ok());
   EXPECT_EQ(deleted->deleted, 1u);
@@ -274,6 +277,25 @@ TYPED_TEST(EngineTest, IndexFilesCanBeDeleted) {
   this->Open();
   EXPECT_EQ(*this->database_->Count("c", Filter()), 100u);
   EXPECT_EQ(this->Get("k42"), Document("k42", 42));
+}
+
+// A shard file that is gone or no longer one must not look like an empty shard.
+TYPED_TEST(EngineTest, AMissingOrOverwrittenShardFileIsReported) {
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(this->Insert(absl::StrCat("k", i), i).ok());
+  ASSERT_TRUE(this->engine_->Close().ok());
+  const std::string path = this->options_.data_path + "/test/shard_003.db";
+  std::filesystem::rename(path, path + ".kept");
+  const auto open = [&] {
+    this->engine_.reset();
+    auto engine = BasicEngine<Policies<TypeParam>>::Open(this->options_);
+    return (*engine)->FindDatabase("test").status();
+  };
+  EXPECT_TRUE(absl::IsDataLoss(open())) << open();
+  EXPECT_TRUE(absl::StrContains(open().message(), "shard_003.db")) << open();
+  std::ofstream(path) << "not a shard";
+  EXPECT_TRUE(absl::IsDataLoss(open())) << open();
+  std::filesystem::rename(path + ".kept", path);
+  EXPECT_TRUE(open().ok()) << open();
 }
 
 TYPED_TEST(EngineTest, ACleanStopLeavesNoJournal) {

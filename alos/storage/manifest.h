@@ -45,6 +45,9 @@ struct Manifest {
   std::uint64_t hash_seed = 0;           // secret, so that nobody can aim at one shard
   std::uint32_t next_collection_id = 1;  // ids of dropped collections are never used again
   std::vector<Collection> collections;
+  // Which shards have a log file that was flushed, name and header. Such a file may not be missing
+  // or unreadable; another one may, when power was lost while it was new.
+  std::vector<bool> shards_made;
 };
 
 inline std::string EncodeManifest(const Manifest& manifest) {
@@ -65,6 +68,12 @@ inline std::string EncodeManifest(const Manifest& manifest) {
   builder.Uint(manifest.hash_seed);
   builder.Key("next_collection_id");
   builder.Uint(manifest.next_collection_id);
+  builder.Key("shards_made");
+  std::string made((manifest.shard_count + 7) / 8, '\0');
+  for (std::size_t i = 0; i < manifest.shards_made.size(); ++i) {
+    if (manifest.shards_made[i]) made[i / 8] |= static_cast<char>(1 << (i % 8));
+  }
+  builder.Binary(made);
   builder.Key("collections");
   builder.StartArray();
   for (const auto& collection : manifest.collections) {
@@ -126,16 +135,22 @@ inline absl::StatusOr<Manifest> DecodeManifest(const std::string& path, std::str
   const std::optional<std::uint64_t> shard_count = number("shard_count");
   const std::optional<std::uint64_t> hash_seed = number("hash_seed");
   const std::optional<std::uint64_t> next_id = number("next_collection_id");
+  const std::optional<ValueView> made = view->Find("shards_made");
   const std::optional<ValueView> collections = view->Find("collections");
   if (!id || id->type() != ValueType::kBinary ||
       id->AsBinary().size() != manifest.database_id.size() || !shard_count || *shard_count == 0 ||
-      *shard_count > 65536 || !hash_seed || !next_id || !collections || !collections->IsArray()) {
+      *shard_count > 65536 || !hash_seed || !next_id || !made ||
+      made->type() != ValueType::kBinary || made->AsBinary().size() != (*shard_count + 7) / 8 ||
+      !collections || !collections->IsArray()) {
     return damaged("a field is missing or has the wrong type");
   }
   std::memcpy(manifest.database_id.data(), id->AsBinary().data(), manifest.database_id.size());
   manifest.shard_count = static_cast<std::uint32_t>(*shard_count);
   manifest.hash_seed = *hash_seed;
   manifest.next_collection_id = static_cast<std::uint32_t>(*next_id);
+  for (std::uint32_t i = 0; i < manifest.shard_count; ++i) {
+    manifest.shards_made.push_back((made->AsBinary()[i / 8] >> (i % 8) & 1) != 0);
+  }
   for (const ValueView entry : collections->elements()) {
     const std::optional<ValueView> collection_id =
         entry.IsDocument() ? entry.Find("id") : std::nullopt;

@@ -17,6 +17,8 @@ Manifest Example() {
   manifest.hash_seed = 0xFEDCBA9876543210;
   manifest.next_collection_id = 8;
   manifest.collections = {{1, "users"}, {7, "Ünïcode"}};
+  manifest.shards_made.resize(256);
+  manifest.shards_made[9] = true;
   return manifest;
 }
 
@@ -27,6 +29,7 @@ TEST(ManifestTest, RoundTrip) {
   EXPECT_EQ(decoded->shard_count, 256u);
   EXPECT_EQ(decoded->hash_seed, 0xFEDCBA9876543210u);
   EXPECT_EQ(decoded->next_collection_id, 8u);
+  EXPECT_EQ(decoded->shards_made, Example().shards_made);
   ASSERT_EQ(decoded->collections.size(), 2u);
   EXPECT_EQ(decoded->collections[1].id, 7u);
   EXPECT_EQ(decoded->collections[1].name, "Ünïcode");

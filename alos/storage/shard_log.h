@@ -77,7 +77,7 @@ class BasicShardLog {
  public:
   static constexpr std::uint64_t kFirstRecordOffset = 512;
 
-  // Makes the file and its header. The caller makes the name durable (SyncDirectory).
+  // Makes the file and its header, empty. The caller makes them durable: Sync, SyncDirectory.
   static absl::StatusOr<std::unique_ptr<BasicShardLog>> Create(FileSystem& file_system,
                                                                const std::string& path,
                                                                const ShardIdentity& identity,
@@ -91,6 +91,23 @@ class BasicShardLog {
         std::unique_ptr<BasicShardLog>(new BasicShardLog(std::move(file), generation, epochs));
     ALOS_RETURN_IF_ERROR(log->MapFile(kInitialSize));
     log->SetEnd(kFirstRecordOffset);
+    return log;
+  }
+
+  // Opens a file that may have been lost, whole or in part, because it was never flushed: its
+  // header is written anew. Recover() must be called before anything else.
+  static absl::StatusOr<std::unique_ptr<BasicShardLog>> OpenUnflushed(FileSystem& file_system,
+                                                                      const std::string& path,
+                                                                      const ShardIdentity& identity,
+                                                                      std::uint64_t generation,
+                                                                      EpochManager* epochs) {
+    ALOS_ASSIGN_OR_RETURN(auto file, file_system.Open(path, OpenMode::kCreate));
+    ALOS_RETURN_IF_ERROR(file->Allocate(kInitialSize));
+    ALOS_RETURN_IF_ERROR(file->WriteAt(0, EncodeFileHeader(identity, generation)));
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t size, file->Size());
+    auto log =
+        std::unique_ptr<BasicShardLog>(new BasicShardLog(std::move(file), generation, epochs));
+    ALOS_RETURN_IF_ERROR(log->MapFile(size));
     return log;
   }
 

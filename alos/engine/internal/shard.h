@@ -77,17 +77,31 @@ class Shard {
 
   // --- Opening. Before the shard is shared.
 
-  // Opens the log if there is one.
-  absl::Status OpenLog() {
-    const std::string path = absl::StrCat(context_->directory, "/", FileName("db"));
+  // Opens the log if there is one. `made`: there must be one, and whole (see
+  // Manifest::shards_made).
+  absl::Status OpenLog(bool made) {
+    is_made_ = made;
+    const std::string path = LogPath();
     ALOS_ASSIGN_OR_RETURN(const bool exists, context_->file_system->Exists(path));
-    if (!exists) return absl::OkStatus();
-    ALOS_ASSIGN_OR_RETURN(owned_log_,
-                          Log::Open(*context_->file_system, path, {context_->database_id, number_},
-                                    context_->epochs));
+    if (!exists) {
+      if (!made) return absl::OkStatus();
+      return absl::DataLossError(
+          absl::StrCat(path, ": the file is missing; restore it from a backup"));
+    }
+    auto log = Log::Open(*context_->file_system, path, identity(), context_->epochs);
+    if (absl::IsDataLoss(log.status()) && !made) {
+      log = Log::OpenUnflushed(*context_->file_system, path, identity(), FirstGeneration(),
+                               context_->epochs);
+    }
+    ALOS_RETURN_IF_ERROR(log.status());
+    owned_log_ = *std::move(log);
     log_.store(owned_log_.get(), std::memory_order_release);
     return absl::OkStatus();
   }
+
+  // Whether the manifest says that the log is there and has been flushed.
+  bool is_made() const { return is_made_.load(std::memory_order_relaxed); }
+  void SetMade() { is_made_.store(true, std::memory_order_relaxed); }
 
   // The checkpoint of this shard's index; nullopt when there is none that can be used.
   std::optional<PrimaryCheckpoint> LoadCheckpoint() {
@@ -289,30 +303,12 @@ class Shard {
     std::uint64_t previous = 0;
   };
 
-  // Makes the log file if this is the first write. Flushed, so that its name and header are durable
-  // before anything refers to it.
+  // Makes the log file if this is the first write. It is flushed with its records: until then the
+  // manifest does not count on it.
   absl::Status EnsureLog() {
     if (owned_log_ != nullptr) return absl::OkStatus();
-    const std::string path = absl::StrCat(context_->directory, "/", FileName("db"));
-    const std::string temporary = absl::StrCat(path, ".new");
-    const std::uint64_t generation =
-        XXH3_64bits_withSeed(context_->database_id.data(), context_->database_id.size(), number_);
-    {
-      ALOS_ASSIGN_OR_RETURN(
-          auto log, Log::Create(*context_->file_system, temporary, {context_->database_id, number_},
-                                generation, context_->epochs));
-      ALOS_RETURN_IF_ERROR(log->Sync());
-    }
-    ALOS_RETURN_IF_ERROR(context_->file_system->Rename(temporary, path));
-    ALOS_RETURN_IF_ERROR(context_->file_system->SyncDirectory(context_->directory));
-    ALOS_ASSIGN_OR_RETURN(owned_log_,
-                          Log::Open(*context_->file_system, path, {context_->database_id, number_},
-                                    context_->epochs));
-    ALOS_RETURN_IF_ERROR(owned_log_
-                             ->Recover(Log::kFirstRecordOffset, 0,
-                                       std::numeric_limits<std::uint64_t>::max(),
-                                       [](std::uint64_t, const RecordView&) {})
-                             .status());
+    ALOS_ASSIGN_OR_RETURN(owned_log_, Log::Create(*context_->file_system, LogPath(), identity(),
+                                                  FirstGeneration(), context_->epochs));
     log_.store(owned_log_.get(), std::memory_order_release);
     return absl::OkStatus();
   }
@@ -458,12 +454,22 @@ class Shard {
     });
   }
 
+  std::string LogPath() const { return absl::StrCat(context_->directory, "/", FileName("db")); }
+  ShardIdentity identity() const { return {context_->database_id, number_}; }
+  // Of a log that was never rewritten. Known from elsewhere, so that a header that never reached
+  // the disk can be written again.
+  std::uint64_t FirstGeneration() const {
+    return XXH3_64bits_withSeed(context_->database_id.data(), context_->database_id.size(),
+                                number_);
+  }
+
   const ShardContext<Policies>* const context_;
   const std::uint32_t number_;
   PrimaryIndex index_;
   typename Policies::Cache cache_;
   std::atomic<Log*> log_{nullptr};  // = owned_log_.get()
   std::atomic<std::uint64_t> lost_key_offset_{0};
+  std::atomic<bool> is_made_{false};
 
   absl::Mutex writer_;
   std::unique_ptr<Log> owned_log_;
