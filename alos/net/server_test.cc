@@ -471,12 +471,11 @@ TEST_F(ServerTest, FailedLoginsSlowTheirAddressDown) {
   first.Send("fail\n");
   second.Send("login\n");
   EXPECT_TRUE(first.Ended());
-  const auto start = std::chrono::steady_clock::now();
+  // Whichever of the two was accepted first, the other one had to wait for its turn; that it got one
+  // is all that can be said without trusting the machine's speed.
   EXPECT_EQ(second.Read(6), "login\n");
-  // Whichever of the two was accepted first, the other one had to wait for its turn; that it had is
-  // all that can be said without trusting the machine's speed.
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(15));
-  EXPECT_EQ(protocol_.counters().Get(NetCounter::kHandshakes), 1u);
+  // Counted after the answer was sent.
+  EXPECT_TRUE(Eventually([&] { return protocol_.counters().Get(NetCounter::kHandshakes) == 1; }));
 }
 
 TEST_F(ServerTest, StopFinishesWhatIsUnderWay) {
