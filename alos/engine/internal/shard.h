@@ -210,11 +210,16 @@ class Shard {
   }
 
   // Calls `visit` with the document of the kPut record at `offset`, whose header FindVersion
-  // checked. kDataLoss when its body is damaged.
-  absl::Status VisitDocument(std::uint64_t offset, absl::FunctionRef<void(ValueView)> visit) {
+  // checked. `keep`: a document that was worth decoding goes into the cache; scans leave the cache
+  // as it is. kDataLoss when its body is damaged.
+  absl::Status VisitDocument(std::uint64_t offset, absl::FunctionRef<void(ValueView)> visit,
+                             bool keep = true) {
+    using Codecs = typename Policies::Codecs;
     const RecordView record(log()->At(offset));
     const RecordHeader& header = record.header();
-    if (header.codec != 0 &&
+    const bool cached =
+        header.codec != 0 && IsWorthCaching<Codecs>(header.codec, header.raw_body_size);
+    if (cached &&
         cache_.Lookup(offset, [&](std::string_view raw) { visit(ValueView::FromTrusted(raw)); })) {
       return absl::OkStatus();
     }
@@ -227,13 +232,20 @@ class Shard {
       visit(ValueView::FromTrusted(record.stored_body()));
       return absl::OkStatus();
     }
-    std::string raw;
-    const absl::Status decoded = DecodeBody<typename Policies::Codecs>(
-        header.codec, record.stored_body(), header.raw_body_size, &raw);
+    char small[kCachedBodySizeMin];
+    std::string large;
+    absl::Span<char> raw(small, header.raw_body_size);
+    if (header.raw_body_size > sizeof small) {
+      large.resize(header.raw_body_size);
+      raw = absl::MakeSpan(large);
+    }
+    const absl::Status decoded = DecodeBody<Codecs>(header.codec, record.stored_body(), raw);
     if (absl::IsFailedPrecondition(decoded)) return decoded;
     if (!decoded.ok()) return Damaged(offset, record.id());
-    visit(ValueView::FromTrusted(raw));
-    cache_.Insert(offset, std::move(raw));
+    const std::string_view document(raw.data(), raw.size());
+    visit(ValueView::FromTrusted(document));
+    if (cached && keep)
+      cache_.Insert(offset, large.empty() ? std::string(document) : std::move(large));
     return absl::OkStatus();
   }
 
@@ -282,8 +294,8 @@ class Shard {
                               FindVersion(collection, record.id(), hash, timestamp));
         if (visible == offset) {
           bool go_on = true;
-          ALOS_RETURN_IF_ERROR(
-              VisitDocument(offset, [&](ValueView document) { go_on = visit(offset, document); }));
+          ALOS_RETURN_IF_ERROR(VisitDocument(
+              offset, [&](ValueView document) { go_on = visit(offset, document); }, false));
           if (!go_on) return next;
         }
       }
