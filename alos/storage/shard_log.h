@@ -221,7 +221,7 @@ class BasicShardLog {
     header.id_size = static_cast<std::uint16_t>(id.size());
     header.body_checksum = body_checksum;
     char* start = mapping_->data() + offset;
-    std::memcpy(start + kRecordHeaderSize, id.data(), id.size());
+    if (!id.empty()) std::memcpy(start + kRecordHeaderSize, id.data(), id.size());
     if (!stored_body.empty())
       std::memcpy(start + kRecordHeaderSize + id.size(), stored_body.data(), stored_body.size());
     tail_ = NextRecordOffset(offset + size);
