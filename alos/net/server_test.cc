@@ -471,8 +471,8 @@ TEST_F(ServerTest, FailedLoginsSlowTheirAddressDown) {
   first.Send("fail\n");
   second.Send("login\n");
   EXPECT_TRUE(first.Ended());
-  // Whichever of the two was accepted first, the other one had to wait for its turn; that it got one
-  // is all that can be said without trusting the machine's speed.
+  // Whichever of the two was accepted first, the other one had to wait for its turn; that it got
+  // one is all that can be said without trusting the machine's speed.
   EXPECT_EQ(second.Read(6), "login\n");
   // Counted after the answer was sent.
   EXPECT_TRUE(Eventually([&] { return protocol_.counters().Get(NetCounter::kHandshakes) == 1; }));

@@ -110,7 +110,8 @@ void BM_FindById(benchmark::State& state) {
     next = (next * 6364136223846793005u + 1442695040888963407u);
     bytes += fixture.Ask(frames[(next >> 33) % kDocuments]);
   }
-  if (bytes < static_cast<std::uint64_t>(state.iterations()) * 290) state.SkipWithError("documents are missing");
+  if (bytes < static_cast<std::uint64_t>(state.iterations()) * 290)
+    state.SkipWithError("documents are missing");
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(BM_FindById);
