@@ -22,6 +22,7 @@ expect() { # TEXT FILE
 }
 # Starts a server on a free port and waits until it serves.
 start() {
+  : >"$log" # what an earlier server said must not be taken for this one's
   "$server" --port=localhost:0 --data-path="$data" "$@" 2>"$log" &
   pid=$!
   until grep -q 'listening on' "$log"; do
