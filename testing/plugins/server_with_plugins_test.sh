@@ -19,6 +19,7 @@ fail() {
   exit 1
 }
 start() {
+  : >"$log" # what an earlier server said must not be taken for this one's
   "$server" --port=127.0.0.1:0 --data-path="$data" --shards=4 --sync-mode=shard-flush 2>"$log" &
   pid=$!
   until grep -q 'listening on' "$log"; do
