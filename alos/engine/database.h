@@ -262,13 +262,15 @@ class BasicDatabase {
   engine_internal::ShardContext<Policies> context_;
   std::vector<std::unique_ptr<Shard>> shards_;
   engine_internal::CollectionMap collections_;
-  std::unique_ptr<DurabilityLog> durability_;
 
   absl::Mutex manifest_mutex_;
   Manifest manifest_ ABSL_GUARDED_BY(manifest_mutex_);
   absl::Mutex checkpoint_mutex_;  // one checkpoint at a time
   std::atomic<std::uint64_t> damaged_extents_{0};
   std::atomic<std::uint64_t> torn_bytes_{0};
+
+  // Last, so that it ends first: its threads flush the shards and write the manifest.
+  std::unique_ptr<DurabilityLog> durability_;
 };
 
 // The `_id` and bytes of a document about to be inserted.

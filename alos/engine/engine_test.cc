@@ -441,6 +441,17 @@ TYPED_TEST(EngineTest, NamesAreChecked) {
   EXPECT_EQ(*missing, nullptr);
 }
 
+// The flusher may be at work on the shards and the manifest when an engine goes without Close().
+TYPED_TEST(EngineTest, DestructionWithoutCloseEndsTheFlusherFirst) {
+  this->options_.flush_interval = absl::Microseconds(200);
+  for (int i = 0; i < 100; ++i) {
+    this->engine_.reset();
+    std::filesystem::remove_all(this->options_.data_path);
+    this->Open();
+    for (int j = 0; j < 8; ++j) ASSERT_TRUE(this->Insert(absl::StrCat("k", j), j).ok());
+  }
+}
+
 TYPED_TEST(EngineTest, ASecondEngineOnTheDirectoryIsRefused) {
   const auto second = BasicEngine<Policies<TypeParam>>::Open(this->options_);
   EXPECT_TRUE(absl::IsFailedPrecondition(second.status())) << second.status();
