@@ -444,7 +444,7 @@ TYPED_TEST(EngineTest, NamesAreChecked) {
 // The flusher may be at work on the shards and the manifest when an engine goes without Close().
 TYPED_TEST(EngineTest, DestructionWithoutCloseEndsTheFlusherFirst) {
   this->options_.flush_interval = absl::Microseconds(200);
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 20; ++i) {
     this->engine_.reset();
     std::filesystem::remove_all(this->options_.data_path);
     this->Open();
