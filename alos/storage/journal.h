@@ -274,7 +274,6 @@ absl::StatusOr<JournalRecovery> ReplayJournal(FileSystem& file_system, const std
         Crc32c(std::string_view(segment).substr(16, 40)) != checksum) {
       // A crash while the segment was being made: it was flushed before its first group was
       // written.
-      storage_internal::JournalGroupView group;
       if (!is_last) return corrupt(0, "the segment header is damaged and later segments exist");
       for (std::uint64_t offset = kJournalBlockSize; offset < segment.size();
            offset += kJournalBlockSize) {

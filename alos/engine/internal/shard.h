@@ -158,8 +158,7 @@ class Shard {
               }
               const std::uint64_t hash =
                   DocumentHash(header.collection, record.id(), context_->hash_seed);
-              Install(header, record.id(), hash, FindNewest(header.collection, record.id(), hash),
-                      offset);
+              Install(header, hash, FindNewest(header.collection, record.id(), hash), offset);
             }));
     if (log()->end() != from || recovery.torn_bytes + recovery.unacknowledged_bytes != 0) {
       // Not closed cleanly, or its checkpoint is gone.
@@ -371,7 +370,7 @@ class Shard {
 
   // Puts a sealed write into the index. Call PublishLog() first, once for all of a commit.
   void InstallWrite(const Write& write) {
-    Install(write.prepared.header, write.id, write.hash, write.previous, write.prepared.offset);
+    Install(write.prepared.header, write.hash, write.previous, write.prepared.offset);
   }
   void PublishLog() { owned_log_->Publish(); }
 
@@ -436,8 +435,8 @@ class Shard {
   }
 
  private:
-  void Install(const RecordHeader& header, std::string_view, std::uint64_t hash,
-               std::uint64_t previous, std::uint64_t offset) {
+  void Install(const RecordHeader& header, std::uint64_t hash, std::uint64_t previous,
+               std::uint64_t offset) {
     Counts& counts = collections_[header.collection];
     if (previous != 0) {
       const RecordHeader old = RecordView(log()->At(previous)).header();
