@@ -73,6 +73,10 @@ class Filter {
   // values that no id can have, such as null.
   const std::optional<std::vector<std::string>>& id_candidates() const { return id_candidates_; }
 
+  // What the filter asks, for a planner to read. A planner must treat a FilterOp that it does not
+  // know as one that it cannot tell anything about.
+  const query_internal::FilterProgram& program() const { return *program_; }
+
   // True when every document matches by the filter's form alone: {}.
   bool matches_everything() const {
     return program_->nodes()[0].op == query_internal::FilterOp::kTrue;

@@ -97,6 +97,13 @@ class FilterProgram {
     bool has_null = false;
   };
 
+  // A regular expression as it was written, and as it runs.
+  struct Regex {
+    std::string pattern;
+    std::string options;  // Letters of i, m, s, x, u, as given.
+    std::unique_ptr<const re2::RE2> compiled;
+  };
+
   // Does the document (or the array, taken as a document keyed by position) match?
   bool MatchesDocument(ValueView document) const { return Evaluate(0, document); }
 
@@ -106,6 +113,14 @@ class FilterProgram {
   const std::vector<FilterNode>& nodes() const { return nodes_; }
   const std::vector<Path>& paths() const { return paths_; }
   const std::vector<List>& lists() const { return lists_; }
+  const std::vector<Regex>& regexes() const { return regexes_; }
+
+  // Does one value, or nullopt for a missing one, meet the predicate at `index`? An array is tested
+  // as a whole: who asks on behalf of a path has expanded it as `expand` and VisitPath say.
+  // REQUIRES: nodes()[index] is a predicate over values, not a logical operator.
+  bool TestNode(std::size_t index, const std::optional<ValueView>& value) const {
+    return Test(index, value);
+  }
 
  private:
   friend class FilterCompiler;
@@ -177,7 +192,7 @@ class FilterProgram {
         return value.has_value();
       case FilterOp::kRegex:
         return value.has_value() && value->IsString() &&
-               MatchesRegex(*regexes_[node.operand], value->AsString());
+               MatchesRegex(*regexes_[node.operand].compiled, value->AsString());
       case FilterOp::kType:
         return value.has_value() &&
                ((node.operand >> static_cast<unsigned>(value->type())) & 1u) != 0;
@@ -275,7 +290,7 @@ class FilterProgram {
   std::vector<FilterNode> nodes_;  // Never empty after compilation.
   std::vector<Path> paths_;
   std::vector<List> lists_;
-  std::vector<std::unique_ptr<const re2::RE2>> regexes_;
+  std::vector<Regex> regexes_;
 };
 
 // Turns a filter document into a program. Used once.
@@ -619,12 +634,14 @@ class FilterCompiler {
       return Error("$options needs a string of the letters i, m, s and x, not ",
                    Describe(*options));
     }
-    absl::StatusOr<std::unique_ptr<const re2::RE2>> regex = CompileRegex(
-        pattern.AsString(), options.has_value() ? options->AsString() : std::string_view());
+    const std::string_view letters = options.has_value() ? options->AsString() : std::string_view();
+    absl::StatusOr<std::unique_ptr<const re2::RE2>> regex =
+        CompileRegex(pattern.AsString(), letters);
     if (!regex.ok()) return Error(regex.status().message());
     Emit(FilterOp::kRegex, path, expand).operand =
         static_cast<std::uint32_t>(program_->regexes_.size());
-    program_->regexes_.push_back(*std::move(regex));
+    program_->regexes_.push_back(FilterProgram::Regex{std::string(pattern.AsString()),
+                                                      std::string(letters), *std::move(regex)});
     return absl::OkStatus();
   }
 

@@ -52,6 +52,31 @@ TEST(FilterProgramTest, PathsAreStoredOnce) {
   EXPECT_EQ((*program)->paths().size(), 2u);
 }
 
+// What a planner asks of a program.
+TEST(FilterProgramTest, OneNodeAgainstOneValue) {
+  const auto compiled = FilterCompiler::CompileDocument(
+      ShellDocument("{a: {$gt: 1}, b: {$regex: '^x', $options: 'i'}, c: {$exists: true}}").view(),
+      "filter");
+  ASSERT_TRUE(compiled.ok());
+  const FilterProgram& program = **compiled;
+  ASSERT_EQ(program.nodes().size(), 4u);
+  EXPECT_EQ(program.paths()[program.nodes()[2].path].ToString(), "b");
+  ASSERT_EQ(program.regexes().size(), 1u);
+  EXPECT_EQ(program.regexes()[program.nodes()[2].operand].pattern, "^x");
+  EXPECT_EQ(program.regexes()[program.nodes()[2].operand].options, "i");
+
+  const ShellDocument values("{two: 2, one: 1, array: [2], text: 'Xy'}");
+  const auto test = [&](std::size_t node, std::string_view name) {
+    return program.TestNode(node, values.view().Find(name));
+  };
+  EXPECT_TRUE(test(1, "two"));
+  EXPECT_FALSE(test(1, "one"));
+  EXPECT_FALSE(test(1, "array"));  // Not expanded.
+  EXPECT_TRUE(test(2, "text"));
+  EXPECT_TRUE(test(3, "array"));
+  EXPECT_FALSE(test(3, "none"));
+}
+
 TEST(FilterProgramTest, OperatorsWithoutAPath) {
   const auto matches = [](std::string_view operators, bool expand, std::string_view value) {
     const auto program =
