@@ -63,7 +63,11 @@ def alos_dependencies():
             # The +dfsg tarball lacks the generated tables; they are made from this.
             "unicode-data/unicode-data_15.0.0-1_all.deb": "5efef23bbb1c6a133ecbdd63a2cfa07159ccacf5466a49e2426101c5ecd691fc",
         },
-        patches = [Label("//third_party/re2:unicode.patch")],
+        patches = [
+            Label("//third_party/re2:unicode.patch"),
+            # prefilter.h without macros named CHECK and LOG, and with the case folding of its strings.
+            Label("//third_party/re2:prefilter.patch"),
+        ],
         strip_prefix = "re2-2022-06-01",
     )
     maybe(

@@ -1,0 +1,162 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Finds the keys of a column whose text matches a regular expression, or contains certain strings:
+// with the help of a trigram index where it helps, else by looking at each key.
+
+#ifndef ALOS_INDEX_TEXT_SCAN_H_
+#define ALOS_INDEX_TEXT_SCAN_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "alos/index/trigram_index.h"
+#include "alos/index/trigram_query.h"
+#include "re2/re2.h"
+
+namespace alos {
+
+// What is searched for.
+// Threads: const functions from any number of threads. RE2 has a lock within: threads that search
+// at the same time do so faster with an RE2 each. Lifetime: an RE2 must outlive the patterns made
+// of it.
+class TextPattern {
+ public:
+  enum class Case : std::uint8_t { kSensitive, kIgnored };
+
+  // Texts that `regex` matches anywhere. REQUIRES: regex.ok().
+  explicit TextPattern(const re2::RE2* regex)
+      : regex_(regex), query_(TrigramQuery::FromRegex(*regex)) {}
+
+  // Texts that contain all or any of `strings`; ignoring the case means that of any alphabet.
+  TextPattern(std::vector<std::string> strings, TrigramQuery::Words which, Case letter_case)
+      : strings_(std::move(strings)),
+        which_(which),
+        case_(letter_case),
+        query_(TrigramQuery::FromWords(strings_, which)) {
+    if (case_ == Case::kIgnored) {
+      for (std::string& string : strings_) {
+        std::string folded;
+        AppendFoldedText(string, &folded);
+        string = std::move(folded);
+      }
+    }
+  }
+
+  // What every text that matches fulfils.
+  const TrigramQuery& query() const { return query_; }
+
+  bool Matches(std::string_view text) const {
+    if (regex_ != nullptr) {
+      return regex_->Match(re2::StringPiece(text.data(), text.size()), 0, text.size(),
+                           re2::RE2::UNANCHORED, nullptr, 0);
+    }
+    std::string folded;
+    if (case_ == Case::kIgnored) {
+      AppendFoldedText(text, &folded);
+      text = folded;
+    }
+    const auto is_in_text = [&](const std::string& string) {
+      return text.find(string) != std::string_view::npos;
+    };
+    return which_ == TrigramQuery::Words::kAll
+               ? std::all_of(strings_.begin(), strings_.end(), is_in_text)
+               : std::any_of(strings_.begin(), strings_.end(), is_in_text);
+  }
+
+ private:
+  const re2::RE2* regex_ = nullptr;
+  std::vector<std::string> strings_;
+  TrigramQuery::Words which_ = TrigramQuery::Words::kAll;
+  Case case_ = Case::kSensitive;
+  TrigramQuery query_;
+};
+
+// What a search did, for explain.
+struct TextScanCounts {
+  bool used_index = false;
+  std::uint64_t keys_examined = 0;
+  std::uint64_t bytes_read = 0;  // of keys
+
+  // Of two searches, over two parts of a dictionary, say.
+  TextScanCounts& operator+=(const TextScanCounts& other) {
+    used_index = used_index || other.used_index;
+    keys_examined += other.keys_examined;
+    bytes_read += other.bytes_read;
+    return *this;
+  }
+};
+
+// Whether ScanText() will read less than all: the pattern has trigrams that not every second chunk
+// has. A nullptr is no index.
+inline bool CanUseTrigrams(const TrigramIndex* index, const TrigramQuery& query) {
+  return index != nullptr && query.is_usable() &&
+         index->EstimateChunks(query) * 2 <= index->chunk_count();
+}
+
+// Calls visit(code, is_certain) for the codes in [first_code, end_code), ascending, whose keys'
+// text matches `pattern`, until it returns false. Keys that may have been cut short are visited
+// whether their beginning matches or not, with is_certain false: the document has to be looked at.
+//
+// REQUIRES: the codes in the range are those of strings. `index`, if not nullptr, is of this
+// dictionary; codes outside what it covers are all looked at.
+// Threads: as those of `dictionary` and `pattern`: two threads may search two parts of one.
+// Errors: none; with a damaged index keys may be missed (TrigramIndex::VerifyBody).
+// Cost: the match per key examined, and a few nanoseconds; no allocation per key, except where the
+// case of strings is ignored.
+//
+//   const re2::RE2 regex("out of (memory|range)");
+//   const TextPattern pattern(&regex);
+//   const TextScanCounts counts = ScanText(
+//       column, &trigrams, pattern, first, end, [&](std::uint32_t code, bool is_certain) {
+//         codes.push_back(code);
+//         return codes.size() < 50;
+//       });
+template <TextDictionary Dictionary, class Visit>
+TextScanCounts ScanText(const Dictionary& dictionary, const TrigramIndex* index,
+                        const TextPattern& pattern, std::uint32_t first_code,
+                        std::uint32_t end_code, Visit visit) {
+  TextScanCounts counts;
+  bool goes_on = true;
+  const auto scan = [&](std::uint32_t first, std::uint32_t end) {
+    if (!goes_on || first >= end) return;
+    dictionary.ForEachKey(first, end, [&](std::uint32_t code, std::string_view key) {
+      ++counts.keys_examined;
+      counts.bytes_read += key.size();
+      const bool is_whole = key.size() < TrigramIndex::kTruncatedKeyBytesMin;
+      if (is_whole && !pattern.Matches(key.substr(std::min<std::size_t>(key.size(), 1)))) {
+        return true;
+      }
+      goes_on = visit(code, is_whole);
+      return goes_on;
+    });
+  };
+  if (!CanUseTrigrams(index, pattern.query())) {
+    scan(first_code, end_code);
+    return counts;
+  }
+  counts.used_index = true;
+  const std::uint32_t covered_first = std::clamp(index->first_code(), first_code, end_code);
+  const std::uint32_t covered_end = std::clamp(index->end_code(), covered_first, end_code);
+  scan(first_code, covered_first);
+  if (covered_first < covered_end) {
+    const auto scan_chunk = [&](std::uint32_t chunk) {
+      const std::uint32_t first = std::max(TrigramIndex::FirstCodeOf(chunk), covered_first);
+      if (first >= covered_end) return false;
+      scan(first, std::min(TrigramIndex::FirstCodeOf(chunk + 1), covered_end));
+      return goes_on;
+    };
+    index->Candidates(pattern.query(), scan_chunk, TrigramIndex::ChunkOf(covered_first));
+  }
+  scan(covered_end, end_code);
+  return counts;
+}
+
+}  // namespace alos
+
+#endif  // ALOS_INDEX_TEXT_SCAN_H_

@@ -1,0 +1,666 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// An index over the text of a column's keys: for each trigram (alos/index/trigram_query.h) the
+// chunks of 16 consecutive codes of which at least one key contains it, folded. A query is answered
+// with the chunks that may contain a match; who asked looks at their keys.
+//
+// Why chunks: keys are of the length of a sentence, most trigrams occur in a good part of the
+// chunks, and a set costs about -log2 of its share in bits an element. With chunks of 8 keys the
+// index is 1.6 times as large, with 32 it is 0.6 times, and twice as many keys are looked at per
+// match (trigram_benchmark.cc).
+//
+// The image, all integers little-endian:
+//
+//   offset 0   8   "ALOSTRG1"
+//          8   4   format version, 1
+//          12  4   CRC-32C of bytes 16 to 63
+//          16  4   CRC-32C of everything from offset 64 on
+//          20  4   keys in a chunk, 16
+//          24  4   first code
+//          28  4   end code: one past the last one
+//          32  4   directory entries, n
+//          36  4   0
+//          40  8   words of lists
+//          48  8   bytes of text that were indexed
+//          56  8   0
+//          64  4n  the trigrams, ascending; 0x1000000 stands for "a key of this chunk was cut
+//          short"
+//          ..  4n  for each, the number of chunks that contain it, c
+//          ..  4n  for each, the number of the word that its list starts with
+//          ..  0-4 zeros to a multiple of 8
+//          ..      the lists: 8-byte words, bits from the lowest up
+//
+// Code k is in chunk (k - 1) / 16. In lists, chunks are numbered from the one of the first code; u
+// is how many there are. A list is, whichever is the first that holds:
+//   - c = 0 or 5 c > 2 u: nothing. A trigram that common excludes little.
+//   - 4 c >= u: u bits, one a chunk.
+//   - else the chunks in Elias and Fano's code. With l = floor(log2(u / c)): first c + (u >> l) + 1
+//     bits, in which chunk number i (from 0) of value v sets bit (v >> l) + i; then c numbers of l
+//     bits, the v mod 2^l.
+// Both fill their last word with zeros.
+
+#ifndef ALOS_INDEX_TRIGRAM_INDEX_H_
+#define ALOS_INDEX_TRIGRAM_INDEX_H_
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "alos/base/check.h"
+#include "alos/base/crc32c.h"
+#include "alos/index/trigram_query.h"
+
+namespace alos {
+
+// Keys numbered by ascending codes; a Column (alos/index/column.h) is one. A key is what
+// alos/index/index_key.h makes of a string: a byte for the class, then the text.
+// ForEachKey(first, end, visit) calls visit(code, key) for the codes in [first, end), in order,
+// until it returns false. Two calls visit the same.
+template <class T>
+concept TextDictionary = requires(const T& dictionary, std::uint32_t code,
+                                  bool (*visit)(std::uint32_t, std::string_view)) {
+  dictionary.ForEachKey(code, code, visit);
+};
+
+// Threads: immutable; const functions from any number of threads.
+// Lifetime: the bytes given to Open() must outlive it and all copies; nothing else refers to them.
+// Durability: none, an image is bytes: its owner writes and maps it.
+// Errors: Open() answers kDataLoss when the header is not one of this format or does not agree with
+// the size of the image. It reads no more than the header, so that it costs nothing to open a
+// mapped file; VerifyBody() reads all. Of an image whose body is damaged any answer may come, wrong
+// ones, too, but nothing is read outside the image. Cost: see the functions. On chat lines of 60 to
+// 80 bytes an image is about 15 % of the text.
+class TrigramIndex {
+ public:
+  static constexpr std::uint32_t kChunkKeys = 16;
+  // Text from this size on may have been cut to fit into a key (index_key.h).
+  static constexpr std::size_t kTruncatedKeyBytesMin = 1024;
+
+  // The number of the chunk that a code is in, and the first code of a chunk.
+  static std::uint32_t ChunkOf(std::uint32_t code) { return (code - 1) / kChunkKeys; }
+  static std::uint32_t FirstCodeOf(std::uint32_t chunk) { return chunk * kChunkKeys + 1; }
+
+  // The image for the keys with codes in [first_code, end_code), which all are strings.
+  // REQUIRES: 1 <= first_code <= end_code.
+  // Cost: two passes over the keys, about 100 MB of text a second; memory: the image, and about 40
+  // bytes for each different trigram.
+  template <TextDictionary Dictionary>
+  static std::string Build(const Dictionary& dictionary, std::uint32_t first_code,
+                           std::uint32_t end_code);
+
+  static absl::StatusOr<TrigramIndex> Open(std::string_view image);
+  // kDataLoss when the image is not what Build() returned. Cost: reads all of it.
+  absl::Status VerifyBody() const;
+
+  // The codes whose keys are indexed: [first_code, end_code).
+  std::uint32_t first_code() const { return first_code_; }
+  std::uint32_t end_code() const { return end_code_; }
+  std::size_t size_bytes() const { return image_.size(); }
+  std::uint64_t text_bytes() const { return text_bytes_; }
+  std::uint32_t chunk_count() const { return chunk_count_; }
+  std::uint32_t trigram_count() const { return entry_count_; }
+
+  // Calls visit(chunk), which returns whether to go on, with the numbers of the chunks that may
+  // have a key which fulfils `query`, ascending, from `first_chunk` on: all chunks that have one,
+  // those of keys that were cut short, and some others. Cost: the rarest trigram of an AND leads;
+  // of the others only what is needed is read. Lazy: what is not visited is not worked out.
+  template <class Visit>
+  void Candidates(const TrigramQuery& query, Visit visit, std::uint32_t first_chunk = 0) const;
+
+  // At least the number of candidates: of an AND, its rarest trigram. Cost: a binary search for
+  // each trigram; reads no lists.
+  std::uint64_t EstimateChunks(const TrigramQuery& query) const;
+
+ private:
+  class Cursor;
+  class Builder;
+
+  struct Entry {
+    std::uint32_t chunks = 0;
+    std::uint32_t begin = 0;
+  };
+
+  static constexpr char kMagic[] = "ALOSTRG1";
+  static constexpr std::size_t kHeaderBytes = 64;
+  static constexpr Trigram kTruncated = kTrigramsMax;
+
+  TrigramIndex() = default;
+
+  std::uint32_t Load32(std::size_t offset) const {
+    std::uint32_t value;
+    std::memcpy(&value, image_.data() + offset, 4);
+    return value;
+  }
+  std::uint64_t Word(std::uint64_t number) const {
+    std::uint64_t value;
+    std::memcpy(&value, image_.data() + lists_offset_ + number * 8, 8);
+    return value;
+  }
+  Entry Find(Trigram trigram) const;
+
+  std::string_view image_;
+  std::size_t lists_offset_ = 0;
+  std::uint64_t word_count_ = 0;
+  std::uint64_t text_bytes_ = 0;
+  std::uint32_t entry_count_ = 0;
+  std::uint32_t first_code_ = 1;
+  std::uint32_t end_code_ = 1;
+  std::uint32_t first_chunk_ = 0;
+  std::uint32_t chunk_count_ = 0;
+};
+
+// ---- Readers of the API may stop here. ----
+
+namespace index_internal {
+
+// How a list of `chunks` out of `universe` is stored.
+struct TrigramListShape {
+  enum class Kind : std::uint8_t { kNone, kBitmap, kEliasFano };
+
+  TrigramListShape(std::uint64_t chunks, std::uint64_t universe) {
+    if (chunks == 0 || 5 * chunks > 2 * universe) return;
+    if (4 * chunks >= universe) {
+      kind = Kind::kBitmap;
+      upper_bits = universe;
+    } else {
+      kind = Kind::kEliasFano;
+      lower_width = static_cast<int>(std::bit_width(universe / chunks)) - 1;
+      upper_bits = chunks + (universe >> lower_width) + 1;
+    }
+    words = (upper_bits + chunks * static_cast<std::uint64_t>(lower_width) + 63) / 64;
+  }
+
+  Kind kind = Kind::kNone;
+  int lower_width = 0;
+  std::uint64_t upper_bits = 0;
+  std::uint64_t words = 0;
+};
+
+}  // namespace index_internal
+
+// An iterator over the chunks, numbered as in lists, that fulfil a query or a part of it.
+class TrigramIndex::Cursor {
+ public:
+  static constexpr std::uint64_t kEnd = std::numeric_limits<std::uint64_t>::max();
+
+  Cursor(const TrigramIndex& index, const TrigramQuery& query) : index_(&index) {
+    switch (query.kind()) {
+      case TrigramQuery::Kind::kAll:
+        break;
+      case TrigramQuery::Kind::kTrigram:
+        OpenList(query.trigram());
+        break;
+      case TrigramQuery::Kind::kAnd:
+      case TrigramQuery::Kind::kOr:
+        kind_ = query.kind() == TrigramQuery::Kind::kAnd ? Kind::kAnd : Kind::kOr;
+        for (const TrigramQuery& part : query.parts()) parts_.emplace_back(index, part);
+        Simplify();
+        break;
+    }
+  }
+  Cursor(const TrigramIndex& index, Trigram trigram) : index_(&index) { OpenList(trigram); }
+
+  // Either of the two.
+  static Cursor Or(const TrigramIndex& index, Cursor a, Cursor b) {
+    Cursor both(index, TrigramQuery::All());
+    both.kind_ = Kind::kOr;
+    both.parts_.push_back(std::move(a));
+    both.parts_.push_back(std::move(b));
+    both.Simplify();
+    return both;
+  }
+
+  // At least the number of chunks there are.
+  std::uint64_t estimate() const { return estimate_; }
+
+  // The first chunk from `chunk` on; kEnd if there is none.
+  // REQUIRES: `chunk` is not below what an earlier call was given.
+  std::uint64_t Seek(std::uint64_t chunk) {
+    if (current_ < chunk || !started_) {
+      started_ = true;
+      current_ = SeekFurther(chunk);
+    }
+    return current_;
+  }
+
+ private:
+  enum class Kind : std::uint8_t { kEvery, kNothing, kBitmap, kEliasFano, kAnd, kOr };
+
+  void OpenList(Trigram trigram) {
+    const Entry entry = index_->Find(trigram);
+    const index_internal::TrigramListShape shape(entry.chunks, index_->chunk_count_);
+    estimate_ = entry.chunks;
+    if (entry.chunks == 0) {
+      kind_ = Kind::kNothing;
+    } else if (shape.kind == index_internal::TrigramListShape::Kind::kNone ||
+               entry.chunks > index_->chunk_count_ || entry.begin > index_->word_count_ ||
+               shape.words > index_->word_count_ - entry.begin) {
+      kind_ = Kind::kEvery;  // too common, or the image is damaged
+      estimate_ = std::min(estimate_, std::uint64_t{index_->chunk_count_});
+    } else {
+      kind_ = shape.kind == index_internal::TrigramListShape::Kind::kBitmap ? Kind::kBitmap
+                                                                            : Kind::kEliasFano;
+      lower_width_ = shape.lower_width;
+      begin_ = entry.begin;
+      upper_bits_ = shape.upper_bits;
+      chunks_ = entry.chunks;
+    }
+  }
+
+  void Simplify() {
+    const bool is_and = kind_ == Kind::kAnd;
+    estimate_ = is_and ? index_->chunk_count_ : 0;
+    for (const Cursor& part : parts_) {
+      estimate_ = is_and ? std::min(estimate_, part.estimate_) : estimate_ + part.estimate_;
+    }
+    estimate_ = std::min(estimate_, std::uint64_t{index_->chunk_count_});
+    const auto is = [&](Kind kind) {
+      return std::any_of(parts_.begin(), parts_.end(),
+                         [&](const Cursor& part) { return part.kind_ == kind; });
+    };
+    if (is(is_and ? Kind::kNothing : Kind::kEvery)) {
+      kind_ = is_and ? Kind::kNothing : Kind::kEvery;
+      parts_.clear();
+      return;
+    }
+    const Kind neutral = is_and ? Kind::kEvery : Kind::kNothing;
+    parts_.erase(std::remove_if(parts_.begin(), parts_.end(),
+                                [&](const Cursor& part) { return part.kind_ == neutral; }),
+                 parts_.end());
+    if (parts_.empty()) {
+      kind_ = neutral;
+    } else {
+      std::stable_sort(parts_.begin(), parts_.end(),
+                       [](const Cursor& a, const Cursor& b) { return a.estimate_ < b.estimate_; });
+    }
+  }
+
+  std::uint64_t SeekFurther(std::uint64_t chunk) {
+    if (chunk >= index_->chunk_count_) return kEnd;
+    switch (kind_) {
+      case Kind::kEvery:
+        return chunk;
+      case Kind::kNothing:
+        return kEnd;
+      case Kind::kBitmap:
+        return SeekBitmap(chunk);
+      case Kind::kEliasFano:
+        return SeekEliasFano(chunk);
+      case Kind::kAnd:
+        return SeekAnd(chunk);
+      case Kind::kOr: {
+        std::uint64_t least = kEnd;
+        for (Cursor& part : parts_) least = std::min(least, part.Seek(chunk));
+        return least;
+      }
+    }
+    return kEnd;
+  }
+
+  std::uint64_t SeekAnd(std::uint64_t chunk) {
+    while (true) {
+      chunk = parts_[0].Seek(chunk);
+      if (chunk == kEnd) return kEnd;
+      std::uint64_t next = chunk;
+      for (std::size_t i = 1; i < parts_.size() && next == chunk; ++i) next = parts_[i].Seek(chunk);
+      if (next == chunk) return chunk;
+      if (next == kEnd) return kEnd;
+      chunk = next;
+    }
+  }
+
+  std::uint64_t SeekBitmap(std::uint64_t chunk) const {
+    std::uint64_t word = index_->Word(begin_ + chunk / 64) & (~std::uint64_t{0} << chunk % 64);
+    for (std::uint64_t i = chunk / 64;;) {
+      if (word != 0) {
+        const std::uint64_t found = i * 64 + static_cast<std::uint64_t>(std::countr_zero(word));
+        return found < upper_bits_ ? found : kEnd;
+      }
+      if (++i * 64 >= upper_bits_) return kEnd;
+      word = index_->Word(begin_ + i);
+    }
+  }
+
+  // position_ is a place in the upper bits; ones_ of the bits before it are set. A set bit at p is
+  // of a chunk whose upper part is the number of zeros before p.
+  std::uint64_t SeekEliasFano(std::uint64_t chunk) {
+    const std::uint64_t upper = chunk >> lower_width_;
+    // To behind zero number `upper`, word by word.
+    std::uint64_t word_number = position_ / 64;
+    std::uint64_t skip = position_ % 64;
+    while (position_ - ones_ < upper) {
+      if (position_ >= upper_bits_) return kEnd;
+      const std::uint64_t zeros = ~index_->Word(begin_ + word_number) >> skip << skip;
+      const auto zero_count = static_cast<std::uint64_t>(std::popcount(zeros));
+      const std::uint64_t wanted = upper - (position_ - ones_);
+      if (zero_count < wanted) {
+        ones_ += 64 - skip - zero_count;
+        position_ = ++word_number * 64;
+        skip = 0;
+        continue;
+      }
+      const std::uint64_t place = SelectBit(zeros, wanted - 1) + 1;
+      ones_ += place - skip - wanted;
+      position_ = word_number * 64 + place;
+    }
+    // Through the set bits to the first that is large enough.
+    while (position_ < upper_bits_ && ones_ < chunks_) {
+      const std::uint64_t word = index_->Word(begin_ + position_ / 64) >> position_ % 64;
+      if (word == 0) {
+        position_ = (position_ / 64 + 1) * 64;
+        continue;
+      }
+      position_ += static_cast<std::uint64_t>(std::countr_zero(word));
+      if (position_ >= upper_bits_) return kEnd;
+      const std::uint64_t found = (position_ - ones_) << lower_width_ | Lower(ones_);
+      ++position_;
+      ++ones_;
+      if (found >= chunk) return found < index_->chunk_count_ ? found : kEnd;
+    }
+    return kEnd;
+  }
+
+  // Where set bit number `number` (from 0) of `word` is. REQUIRES: it has so many.
+  static std::uint64_t SelectBit(std::uint64_t word, std::uint64_t number) {
+    std::uint64_t shift = 0;
+    for (std::uint64_t half = 32; half >= 4; half /= 2) {
+      const std::uint64_t low = word & ((std::uint64_t{1} << half) - 1);
+      const auto count = static_cast<std::uint64_t>(std::popcount(low));
+      if (number >= count) {
+        number -= count;
+        shift += half;
+        word >>= half;
+      } else {
+        word = low;
+      }
+    }
+    for (; number > 0; --number) word &= word - 1;
+    return shift + static_cast<std::uint64_t>(std::countr_zero(word));
+  }
+
+  // REQUIRES: number < chunks_.
+  std::uint64_t Lower(std::uint64_t number) const {
+    if (lower_width_ == 0) return 0;
+    const std::uint64_t bit = upper_bits_ + number * static_cast<std::uint64_t>(lower_width_);
+    const std::uint64_t shift = bit % 64;
+    std::uint64_t value = index_->Word(begin_ + bit / 64) >> shift;
+    if (shift + static_cast<std::uint64_t>(lower_width_) > 64) {
+      value |= index_->Word(begin_ + bit / 64 + 1) << (64 - shift);
+    }
+    return value & ((std::uint64_t{1} << lower_width_) - 1);
+  }
+
+  const TrigramIndex* index_;
+  Kind kind_ = Kind::kEvery;
+  bool started_ = false;
+  int lower_width_ = 0;
+  std::uint64_t estimate_ = index_->chunk_count_;
+  std::uint64_t current_ = 0;
+  // Of a list.
+  std::uint64_t begin_ = 0;
+  std::uint64_t upper_bits_ = 0;
+  std::uint64_t chunks_ = 0;
+  std::uint64_t position_ = 0;
+  std::uint64_t ones_ = 0;
+  // Of AND and OR, the rarest first.
+  std::vector<Cursor> parts_;
+};
+
+// Counts the chunks of each trigram, which tells the size and place of each list, then sets the
+// bits of the lists where they belong: no list is ever held in another form.
+class TrigramIndex::Builder {
+ public:
+  // Calls add(chunk, trigram) for each trigram of each key, in order, some several times. Returns
+  // the bytes of text.
+  template <TextDictionary Dictionary, class Add>
+  std::uint64_t ForEachTrigram(const Dictionary& dictionary, std::uint32_t first_code,
+                               std::uint32_t end_code, Add add) {
+    const std::uint32_t first_chunk = ChunkOf(first_code);
+    std::uint64_t text_bytes = 0;
+    dictionary.ForEachKey(first_code, end_code, [&](std::uint32_t code, std::string_view key) {
+      const std::uint32_t chunk = ChunkOf(code) - first_chunk;
+      const std::string_view text = key.substr(std::min<std::size_t>(key.size(), 1));
+      text_bytes += text.size();
+      if (key.size() >= kTruncatedKeyBytesMin) add(chunk, kTruncated);
+      if (index_internal::IsAscii(text)) {
+        if (text.size() < 3) return true;
+        const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
+        const auto& folded = index_internal::kFoldedBytes;
+        Trigram trigram = Trigram{folded[bytes[0]]} << 8 | folded[bytes[1]];
+        for (std::size_t i = 2; i < text.size(); ++i) {
+          trigram = (trigram << 8 | folded[bytes[i]]) & (kTrigramsMax - 1);
+          add(chunk, trigram);
+        }
+        return true;
+      }
+      folded_.clear();
+      AppendFoldedText(text, &folded_);
+      Trigram trigram = 0;
+      for (std::size_t i = 0; i < folded_.size(); ++i) {
+        trigram = (trigram << 8 | static_cast<unsigned char>(folded_[i])) & (kTrigramsMax - 1);
+        if (i >= 2) add(chunk, trigram);
+      }
+      return true;
+    });
+    return text_bytes;
+  }
+
+  template <TextDictionary Dictionary>
+  std::string Build(const Dictionary& dictionary, std::uint32_t first_code,
+                    std::uint32_t end_code) {
+    const std::uint32_t chunk_count =
+        first_code == end_code ? 0 : ChunkOf(end_code - 1) - ChunkOf(first_code) + 1;
+    // First pass: the trigrams in the order they come, and their chunks.
+    const auto count = [&](std::uint32_t chunk, Trigram trigram) {
+      List& list = lists_[NumberOf(trigram)];
+      if (list.last_chunk == chunk) return;
+      list.last_chunk = chunk;
+      ++list.chunks;
+    };
+    const std::uint64_t text_bytes = ForEachTrigram(dictionary, first_code, end_code, count);
+
+    std::vector<std::uint32_t> order(lists_.size());
+    for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+      return lists_[a].trigram < lists_[b].trigram;
+    });
+    const std::size_t lists_offset = (kHeaderBytes + 12 * lists_.size() + 7) / 8 * 8;
+    std::uint64_t words = 0;
+    for (const std::uint32_t number : order) {
+      List& list = lists_[number];
+      list.shape = index_internal::TrigramListShape(list.chunks, chunk_count);
+      list.first_bit = words * 64;
+      words += list.shape.words;
+    }
+    ALOS_CHECK(words <= std::numeric_limits<std::uint32_t>::max());
+
+    std::string image(lists_offset + words * 8, '\0');
+    const auto put32 = [&](std::size_t offset, std::uint64_t value) {
+      const auto narrow = static_cast<std::uint32_t>(value);
+      std::memcpy(image.data() + offset, &narrow, 4);
+    };
+    const auto put64 = [&](std::size_t offset, std::uint64_t value) {
+      std::memcpy(image.data() + offset, &value, 8);
+    };
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      List& list = lists_[order[i]];
+      put32(kHeaderBytes + 4 * i, list.trigram);
+      put32(kHeaderBytes + 4 * (order.size() + i), list.chunks);
+      put32(kHeaderBytes + 4 * (2 * order.size() + i), list.first_bit / 64);
+      list.last_chunk = kNoChunk;
+      list.chunks = 0;  // counts again, those written
+    }
+
+    // Second pass: the lists.
+    char* const bits = image.data() + lists_offset;
+    const auto set = [&](std::uint64_t bit) {
+      bits[bit / 8] = static_cast<char>(bits[bit / 8] | 1 << bit % 8);
+    };
+    ForEachTrigram(dictionary, first_code, end_code, [&](std::uint32_t chunk, Trigram trigram) {
+      List& list = lists_[NumberOf(trigram)];
+      if (list.last_chunk == chunk) return;
+      list.last_chunk = chunk;
+      switch (list.shape.kind) {
+        case index_internal::TrigramListShape::Kind::kNone:
+          return;
+        case index_internal::TrigramListShape::Kind::kBitmap:
+          set(list.first_bit + chunk);
+          return;
+        case index_internal::TrigramListShape::Kind::kEliasFano:
+          break;
+      }
+      const auto width = static_cast<std::uint64_t>(list.shape.lower_width);
+      const std::uint64_t number = list.chunks++;
+      set(list.first_bit + (chunk >> width) + number);
+      if (width == 0) return;
+      // At most 7 + 32 bits from a byte on; the list's last byte may be the image's last.
+      const std::uint64_t bit = list.first_bit + list.shape.upper_bits + number * width;
+      const std::uint64_t lower = (chunk & ((std::uint64_t{1} << width) - 1)) << bit % 8;
+      for (std::uint64_t byte = 0; lower >> 8 * byte != 0; ++byte) {
+        char& target = bits[bit / 8 + byte];
+        target = static_cast<char>(target | static_cast<char>(lower >> 8 * byte));
+      }
+    });
+
+    std::memcpy(image.data(), kMagic, 8);
+    put32(8, 1);
+    put32(16, Crc32c(std::string_view(image).substr(kHeaderBytes)));
+    put32(20, kChunkKeys);
+    put32(24, first_code);
+    put32(28, end_code);
+    put32(32, lists_.size());
+    put64(40, words);
+    put64(48, text_bytes);
+    put32(12, Crc32c(std::string_view(image).substr(16, kHeaderBytes - 16)));
+    return image;
+  }
+
+ private:
+  static constexpr std::uint32_t kNoChunk = std::numeric_limits<std::uint32_t>::max();
+  static constexpr std::uint32_t kPageTrigrams = 1 << 10;
+
+  struct List {
+    Trigram trigram = 0;
+    std::uint32_t last_chunk = kNoChunk;
+    std::uint32_t chunks = 0;
+    index_internal::TrigramListShape shape{0, 0};
+    std::uint64_t first_bit = 0;
+  };
+
+  // The place of a trigram's list in lists_; makes it.
+  std::uint32_t NumberOf(Trigram trigram) {
+    std::unique_ptr<std::uint32_t[]>& page = pages_[trigram / kPageTrigrams];
+    if (page == nullptr) page = std::make_unique<std::uint32_t[]>(kPageTrigrams);
+    std::uint32_t& number = page[trigram % kPageTrigrams];  // 0: none yet
+    if (number == 0) {
+      lists_.push_back({});
+      lists_.back().trigram = trigram;
+      number = static_cast<std::uint32_t>(lists_.size());
+    }
+    return number - 1;
+  }
+
+  std::vector<std::unique_ptr<std::uint32_t[]>> pages_ =
+      std::vector<std::unique_ptr<std::uint32_t[]>>(kTrigramsMax / kPageTrigrams + 1);
+  std::vector<List> lists_;
+  std::string folded_;
+};
+
+template <TextDictionary Dictionary>
+std::string TrigramIndex::Build(const Dictionary& dictionary, std::uint32_t first_code,
+                                std::uint32_t end_code) {
+  ALOS_CHECK(first_code >= 1 && first_code <= end_code);
+  return Builder().Build(dictionary, first_code, end_code);
+}
+
+inline absl::StatusOr<TrigramIndex> TrigramIndex::Open(std::string_view image) {
+  TrigramIndex index;
+  index.image_ = image;
+  if (image.size() < kHeaderBytes || image.substr(0, 8) != std::string_view(kMagic, 8)) {
+    return absl::DataLossError("not a trigram index; delete it, it is built again");
+  }
+  if (const std::uint32_t version = index.Load32(8); version != 1) {
+    return absl::DataLossError(absl::StrCat("trigram index of unknown version ", version,
+                                            ", this reads 1; delete it, it is built again"));
+  }
+  if (Crc32c(image.substr(16, kHeaderBytes - 16)) != index.Load32(12)) {
+    return absl::DataLossError(
+        "trigram index whose header has a wrong checksum; delete it, it is built again");
+  }
+  index.first_code_ = index.Load32(24);
+  index.end_code_ = index.Load32(28);
+  index.entry_count_ = index.Load32(32);
+  std::memcpy(&index.word_count_, image.data() + 40, 8);
+  std::memcpy(&index.text_bytes_, image.data() + 48, 8);
+  const std::uint64_t directory_end = kHeaderBytes + std::uint64_t{12} * index.entry_count_;
+  index.lists_offset_ = (directory_end + 7) / 8 * 8;
+  if (index.Load32(20) != kChunkKeys || index.first_code_ < 1 ||
+      index.first_code_ > index.end_code_ || index.lists_offset_ > image.size() ||
+      (image.size() - index.lists_offset_) % 8 != 0 ||
+      (image.size() - index.lists_offset_) / 8 != index.word_count_) {
+    return absl::DataLossError(
+        absl::StrCat("trigram index of ", image.size(),
+                     " bytes does not agree with its header; delete it, it is built again"));
+  }
+  if (index.first_code_ != index.end_code_) {
+    index.first_chunk_ = ChunkOf(index.first_code_);
+    index.chunk_count_ = ChunkOf(index.end_code_ - 1) - index.first_chunk_ + 1;
+  }
+  return index;
+}
+
+inline absl::Status TrigramIndex::VerifyBody() const {
+  if (Crc32c(image_.substr(kHeaderBytes)) != Load32(16)) {
+    return absl::DataLossError(absl::StrCat("trigram index of ", image_.size(),
+                                            " bytes with a wrong checksum; delete it, it is built "
+                                            "again"));
+  }
+  return absl::OkStatus();
+}
+
+inline TrigramIndex::Entry TrigramIndex::Find(Trigram trigram) const {
+  std::uint32_t low = 0;
+  std::uint32_t high = entry_count_;
+  while (low < high) {
+    const std::uint32_t middle = low + (high - low) / 2;
+    if (Load32(kHeaderBytes + std::size_t{4} * middle) < trigram) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  if (low == entry_count_ || Load32(kHeaderBytes + std::size_t{4} * low) != trigram) return {};
+  return {Load32(kHeaderBytes + 4 * (std::size_t{entry_count_} + low)),
+          Load32(kHeaderBytes + 4 * (2 * std::size_t{entry_count_} + low))};
+}
+
+template <class Visit>
+void TrigramIndex::Candidates(const TrigramQuery& query, Visit visit,
+                              std::uint32_t first_chunk) const {
+  Cursor cursor = Cursor::Or(*this, Cursor(*this, query), Cursor(*this, kTruncated));
+  std::uint64_t chunk = first_chunk < first_chunk_ ? 0 : first_chunk - first_chunk_;
+  while ((chunk = cursor.Seek(chunk)) != Cursor::kEnd) {
+    if (!visit(static_cast<std::uint32_t>(first_chunk_ + chunk))) return;
+    ++chunk;
+  }
+}
+
+inline std::uint64_t TrigramIndex::EstimateChunks(const TrigramQuery& query) const {
+  return Cursor::Or(*this, Cursor(*this, query), Cursor(*this, kTruncated)).estimate();
+}
+
+}  // namespace alos
+
+#endif  // ALOS_INDEX_TRIGRAM_INDEX_H_

@@ -1,0 +1,387 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a text must contain to match a regular expression, or to contain certain words: an
+// expression of AND and OR over trigrams, which alos/index/trigram_index.h evaluates.
+//
+// A trigram is three adjacent bytes of *folded* text: UTF-8 in which each code point is replaced by
+// its simple case folding (Unicode's CaseFolding.txt, C and S). Folding goes code point by code
+// point, so a text that contains a string contains it folded, too; bytes that are no UTF-8 stay as
+// they are. It is also how RE2 compares with (?i), so one index serves patterns with and without.
+
+#ifndef ALOS_INDEX_TRIGRAM_QUERY_H_
+#define ALOS_INDEX_TRIGRAM_QUERY_H_
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/types/span.h"
+#include "re2/prefilter.h"
+#include "re2/re2.h"
+
+namespace alos {
+
+// Three bytes of folded text, the first one in bits 16 to 23.
+using Trigram = std::uint32_t;
+inline constexpr Trigram kTrigramsMax = Trigram{1} << 24;
+
+// Appends `text`, folded, to `*folded`.
+// Threads: any. Errors: none, any bytes will do. Cost: ASCII is a table look-up a byte; any other
+// code point a binary search.
+void AppendFoldedText(std::string_view text, std::string* folded);
+
+// A condition that every text which matches something fulfils; texts that fulfil it need not match.
+//
+// Threads: as any value type: const functions from any number of threads. Lifetime: owns what it
+// needs. Durability: none. Errors: none: what cannot be turned into trigrams, or only into too
+// many, becomes All(). Cost: at most kNodesMax nodes, kDepthMax levels; making one from a
+// RE2 takes time of the order of compiling it.
+//
+//   const re2::RE2 regex("(?i)hello|good ?(morning|night)");
+//   const TrigramQuery query = TrigramQuery::FromRegex(regex);
+//   if (query.is_usable()) ...  // otherwise each text has to be looked at
+class TrigramQuery {
+ public:
+  enum class Kind : std::uint8_t {
+    kAll,      // nothing is known: every text fulfils it
+    kTrigram,  // the folded text contains trigram()
+    kAnd,      // each of parts(), at least two
+    kOr,       // one of parts(), two or more; of none: no text fulfils it
+  };
+  enum class Words : std::uint8_t { kAll, kAny };
+
+  static constexpr std::size_t kNodesMax = 4096;
+  static constexpr int kDepthMax = 16;
+  // Larger programs are not looked into (RE2::ProgramSize): repetitions of long alternations.
+  static constexpr int kProgramSizeMax = 8192;
+
+  static TrigramQuery All() { return TrigramQuery(Kind::kAll); }
+  static TrigramQuery None() { return TrigramQuery(Kind::kOr); }
+
+  // What texts fulfil that `regex` matches anywhere in them (RE2::UNANCHORED).
+  // All() if the regex is not ok() or not of UTF-8 text.
+  static TrigramQuery FromRegex(const re2::RE2& regex);
+  // What texts fulfil that contain `substring`, in the same case or another.
+  static TrigramQuery FromSubstring(std::string_view substring);
+  // What texts fulfil that contain all or any of `words` as substrings, in the same case or
+  // another. All of no words: All(). Any of no words: None().
+  static TrigramQuery FromWords(absl::Span<const std::string> words, Words which);
+
+  // The conjunction and the disjunction of any queries.
+  static TrigramQuery And(std::vector<TrigramQuery> parts) {
+    return Combine(Kind::kAnd, std::move(parts));
+  }
+  static TrigramQuery Or(std::vector<TrigramQuery> parts) {
+    return Combine(Kind::kOr, std::move(parts));
+  }
+
+  Kind kind() const { return kind_; }
+  // False if it says nothing.
+  bool is_usable() const { return kind_ != Kind::kAll; }
+  bool is_none() const { return kind_ == Kind::kOr && parts_.empty(); }
+  // REQUIRES: kind() is kTrigram.
+  Trigram trigram() const { return trigram_; }
+  const std::vector<TrigramQuery>& parts() const { return parts_; }
+  // Itself and all below.
+  std::size_t node_count() const { return node_count_; }
+  int depth() const { return depth_; }
+
+  // Whether a text fulfils it: `folded` is what AppendFoldedText() makes of it. For explanations
+  // and tests; cost: a search of the text per trigram.
+  bool IsFulfilledBy(std::string_view folded) const;
+
+  // As in "hel" AND ("loo" OR "lou"), for people; cut after about 1000 bytes.
+  std::string DebugString() const;
+
+ private:
+  explicit TrigramQuery(Kind kind) : kind_(kind) {}
+
+  static TrigramQuery Combine(Kind kind, std::vector<TrigramQuery> parts);
+  static TrigramQuery FromFolded(std::string_view folded);
+  static TrigramQuery FromPrefilter(re2::Prefilter& filter, int depth);
+  void AppendDebugString(std::string* out) const;
+
+  Kind kind_ = Kind::kAll;
+  Trigram trigram_ = 0;
+  int depth_ = 1;
+  std::size_t node_count_ = 1;
+  std::vector<TrigramQuery> parts_;
+};
+
+// ---- Readers of the API may stop here. ----
+
+namespace index_internal {
+
+// The code point that `text` starts with, and how many bytes it has; 1 byte and -1 if that is no
+// UTF-8. REQUIRES: text is not empty.
+struct DecodedRune {
+  int rune;
+  int size_bytes;
+};
+inline DecodedRune DecodeRune(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const auto continues = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
+  const int first = byte(0);
+  if (first < 0x80) return {first, 1};
+  if (first >= 0xC2 && first < 0xE0 && continues(1)) {
+    return {(first & 0x1F) << 6 | (byte(1) & 0x3F), 2};
+  }
+  if ((first & 0xF0) == 0xE0 && continues(1) && continues(2)) {
+    const int rune = (first & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
+    if (rune >= 0x800) return {rune, 3};
+  }
+  if (first >= 0xF0 && first < 0xF5 && continues(1) && continues(2) && continues(3)) {
+    const int rune =
+        (first & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
+    if (rune >= 0x10000 && rune <= 0x10FFFF) return {rune, 4};
+  }
+  return {-1, 1};
+}
+
+// REQUIRES: 0 <= rune <= 0x10FFFF.
+inline void AppendRune(int rune, std::string* out) {
+  const auto put = [out](int byte) { out->push_back(static_cast<char>(byte)); };
+  if (rune < 0x80) {
+    put(rune);
+  } else if (rune < 0x800) {
+    put(0xC0 | rune >> 6);
+    put(0x80 | (rune & 0x3F));
+  } else if (rune < 0x10000) {
+    put(0xE0 | rune >> 12);
+    put(0x80 | (rune >> 6 & 0x3F));
+    put(0x80 | (rune & 0x3F));
+  } else {
+    put(0xF0 | rune >> 18);
+    put(0x80 | (rune >> 12 & 0x3F));
+    put(0x80 | (rune >> 6 & 0x3F));
+    put(0x80 | (rune & 0x3F));
+  }
+}
+
+// What ASCII folds to; other bytes stay.
+inline constexpr std::array<unsigned char, 256> kFoldedBytes = [] {
+  std::array<unsigned char, 256> table{};
+  for (int byte = 0; byte < 256; ++byte) {
+    table[byte] =
+        static_cast<unsigned char>(byte >= 'A' && byte <= 'Z' ? byte + ('a' - 'A') : byte);
+  }
+  return table;
+}();
+
+inline bool IsAscii(std::string_view text) {
+  std::size_t i = 0;
+  for (; i + 8 <= text.size(); i += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, text.data() + i, 8);
+    if ((word & 0x8080808080808080u) != 0) return false;
+  }
+  for (; i < text.size(); ++i) {
+    if ((text[i] & 0x80) != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace index_internal
+
+inline void AppendFoldedText(std::string_view text, std::string* folded) {
+  while (!text.empty()) {
+    const auto first = static_cast<unsigned char>(text[0]);
+    if (first < 0x80) {
+      folded->push_back(static_cast<char>(index_internal::kFoldedBytes[first]));
+      text.remove_prefix(1);
+      continue;
+    }
+    const auto [rune, size_bytes] = index_internal::DecodeRune(text);
+    const int lower = rune < 0 ? rune : re2::Prefilter::ToLower(rune);
+    if (lower == rune) {
+      folded->append(text.substr(0, size_bytes));
+    } else {
+      index_internal::AppendRune(lower, folded);
+    }
+    text.remove_prefix(size_bytes);
+  }
+}
+
+inline TrigramQuery TrigramQuery::Combine(Kind kind, std::vector<TrigramQuery> parts) {
+  const bool is_and = kind == Kind::kAnd;
+  TrigramQuery result(kind);
+  std::vector<Trigram> trigrams;
+  for (TrigramQuery& part : parts) {
+    if (part.kind_ == Kind::kAll) {
+      if (is_and) continue;
+      return All();
+    }
+    if (part.is_none()) {
+      if (is_and) return None();
+      continue;
+    }
+    // What is one of these already is merged into it.
+    std::vector<TrigramQuery> single;
+    if (part.kind_ != kind) single.push_back(std::move(part));
+    for (TrigramQuery& term : part.kind_ == kind ? part.parts_ : single) {
+      if (term.kind_ == Kind::kTrigram) {
+        trigrams.push_back(term.trigram_);
+      } else {
+        result.parts_.push_back(std::move(term));
+      }
+    }
+  }
+  std::sort(trigrams.begin(), trigrams.end());
+  trigrams.erase(std::unique(trigrams.begin(), trigrams.end()), trigrams.end());
+  for (const Trigram trigram : trigrams) {
+    result.parts_.push_back(TrigramQuery(Kind::kTrigram));
+    result.parts_.back().trigram_ = trigram;
+  }
+  // Too large: an AND of fewer is true of the same texts and more; an OR cannot be cut.
+  const auto fits = [&](const TrigramQuery& part) {
+    return part.depth_ < kDepthMax && result.node_count_ + part.node_count_ <= kNodesMax;
+  };
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < result.parts_.size(); ++i) {
+    if (!fits(result.parts_[i])) {
+      if (is_and) continue;
+      return All();
+    }
+    result.node_count_ += result.parts_[i].node_count_;
+    result.depth_ = std::max(result.depth_, result.parts_[i].depth_ + 1);
+    if (kept != i) result.parts_[kept] = std::move(result.parts_[i]);
+    ++kept;
+  }
+  result.parts_.erase(result.parts_.begin() + static_cast<std::ptrdiff_t>(kept),
+                      result.parts_.end());
+  if (result.parts_.size() == 1) {
+    TrigramQuery only = std::move(result.parts_[0]);
+    return only;
+  }
+  return result.parts_.empty() && is_and ? All() : result;
+}
+
+inline TrigramQuery TrigramQuery::FromFolded(std::string_view folded) {
+  std::vector<TrigramQuery> parts;
+  for (std::size_t i = 0; i + 3 <= folded.size() && parts.size() < kNodesMax; ++i) {
+    TrigramQuery part(Kind::kTrigram);
+    for (const char c : folded.substr(i, 3)) {
+      part.trigram_ = part.trigram_ << 8 | static_cast<unsigned char>(c);
+    }
+    parts.push_back(std::move(part));
+  }
+  return And(std::move(parts));
+}
+
+inline TrigramQuery TrigramQuery::FromSubstring(std::string_view substring) {
+  std::string folded;
+  AppendFoldedText(substring, &folded);
+  return FromFolded(folded);
+}
+
+inline TrigramQuery TrigramQuery::FromWords(absl::Span<const std::string> words, Words which) {
+  std::vector<TrigramQuery> parts;
+  for (const std::string& word : words) parts.push_back(FromSubstring(word));
+  return Combine(which == Words::kAll ? Kind::kAnd : Kind::kOr, std::move(parts));
+}
+
+inline TrigramQuery TrigramQuery::FromPrefilter(re2::Prefilter& filter, int depth) {
+  // A little deeper than queries are, since they merge what is alike.
+  if (depth > 4 * kDepthMax) return All();
+  switch (filter.op()) {
+    case re2::Prefilter::ALL:
+      return All();
+    case re2::Prefilter::NONE:
+      return None();
+    case re2::Prefilter::ATOM:
+      // Folded already; folding again changes nothing.
+      return FromSubstring(filter.atom());
+    case re2::Prefilter::AND:
+    case re2::Prefilter::OR: {
+      std::vector<TrigramQuery> parts;
+      for (re2::Prefilter* part : *filter.subs()) parts.push_back(FromPrefilter(*part, depth + 1));
+      return Combine(filter.op() == re2::Prefilter::AND ? Kind::kAnd : Kind::kOr, std::move(parts));
+    }
+  }
+  return All();
+}
+
+inline TrigramQuery TrigramQuery::FromRegex(const re2::RE2& regex) {
+  if (!regex.ok() || regex.options().encoding() != re2::RE2::Options::EncodingUTF8 ||
+      regex.ProgramSize() > kProgramSizeMax) {
+    return All();
+  }
+  const std::unique_ptr<re2::Prefilter> filter(re2::Prefilter::FromRE2(&regex));
+  return filter == nullptr ? All() : FromPrefilter(*filter, 0);
+}
+
+inline bool TrigramQuery::IsFulfilledBy(std::string_view folded) const {
+  const auto fulfils = [&](const TrigramQuery& part) { return part.IsFulfilledBy(folded); };
+  switch (kind_) {
+    case Kind::kAll:
+      return true;
+    case Kind::kTrigram: {
+      const char bytes[] = {static_cast<char>(trigram_ >> 16), static_cast<char>(trigram_ >> 8),
+                            static_cast<char>(trigram_)};
+      return folded.find(std::string_view(bytes, 3)) != std::string_view::npos;
+    }
+    case Kind::kAnd:
+      return std::all_of(parts_.begin(), parts_.end(), fulfils);
+    case Kind::kOr:
+      return std::any_of(parts_.begin(), parts_.end(), fulfils);
+  }
+  return true;
+}
+
+inline std::string TrigramQuery::DebugString() const {
+  std::string out;
+  AppendDebugString(&out);
+  return out;
+}
+
+inline void TrigramQuery::AppendDebugString(std::string* out) const {
+  constexpr std::size_t kBytesMax = 1000;
+  switch (kind_) {
+    case Kind::kAll:
+      out->append("everything");
+      break;
+    case Kind::kTrigram: {
+      const char bytes[] = {static_cast<char>(trigram_ >> 16), static_cast<char>(trigram_ >> 8),
+                            static_cast<char>(trigram_)};
+      out->push_back('"');
+      out->append(absl::CHexEscape(std::string_view(bytes, 3)));
+      out->push_back('"');
+      break;
+    }
+    case Kind::kAnd:
+    case Kind::kOr: {
+      if (parts_.empty()) {
+        out->append("nothing");
+        break;
+      }
+      const char* separator = "";
+      for (const TrigramQuery& part : parts_) {
+        out->append(separator);
+        separator = kind_ == Kind::kAnd ? " AND " : " OR ";
+        if (out->size() > kBytesMax) {
+          out->append("...");
+          break;
+        }
+        const bool in_parentheses = !part.parts_.empty();
+        if (in_parentheses) out->push_back('(');
+        part.AppendDebugString(out);
+        if (in_parentheses) out->push_back(')');
+      }
+      break;
+    }
+  }
+}
+
+}  // namespace alos
+
+#endif  // ALOS_INDEX_TRIGRAM_QUERY_H_
