@@ -93,6 +93,13 @@ def alos_dependencies():
     )
     maybe(
         debian_archive,
+        name = "utf8proc",
+        build_file = Label("//third_party/utf8proc:utf8proc.BUILD"),
+        files = {"utf8proc/utf8proc_2.8.0.orig.tar.gz": "a0a60a79fe6f6d54e7d411facbfcc867a6e198608f2cd992490e46f04b1bcecc"},
+        strip_prefix = "utf8proc-2.8.0",
+    )
+    maybe(
+        debian_archive,
         name = "croaring",
         build_file = Label("//third_party/croaring:croaring.BUILD"),
         files = {"croaring/croaring_0.2.66+ds.orig.tar.xz": "895354a08c6142643c193f3b31b079884796640b65c7a54094069b3b98feda3c"},

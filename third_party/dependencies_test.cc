@@ -8,6 +8,7 @@
 #include <openssl/sha.h>
 #include <re2/re2.h>
 #include <roaring/roaring.h>
+#include <utf8proc.h>
 #include <xxhash.h>
 #include <zstd.h>
 
@@ -56,6 +57,7 @@ TEST(DependenciesTest, HashesAndSetsWork) {
   SHA256(reinterpret_cast<const std::uint8_t*>("abc"), 3, digest);
   EXPECT_EQ(digest[0], 0xba);
   EXPECT_TRUE(RE2::FullMatch("häuser", "h\\p{L}us.r"));
+  EXPECT_EQ(utf8proc_tolower(U'Ä'), static_cast<utf8proc_int32_t>(U'ä'));
   roaring_bitmap_t* bitmap = roaring_bitmap_create();
   roaring_bitmap_add(bitmap, 70000);
   EXPECT_EQ(roaring_bitmap_get_cardinality(bitmap), 1u);

@@ -25,12 +25,16 @@
 
 namespace alos {
 
+using query_internal::FilterContext;
+
 // A compiled filter: MongoDB's query language over MessagePack documents.
 //
 //   {status: "open", "items.price": {$gte: 10, $lt: 20}, $or: [{a: null}, {b: {$in: [1, 2]}}]}
 //
 // Operators: implicit equality, $eq $ne $gt $gte $lt $lte $in $nin, $and $or $nor $not, $exists
-// $type, $regex (with $options), $mod, $all $elemMatch $size; $comment is taken and ignored.
+// $type, $regex (with $options), $mod, $all $elemMatch $size, $bitsAllSet $bitsAllClear $bitsAnySet
+// $bitsAnyClear; $jsonSchema and, over fields that the context names, $text; $comment is taken and
+// ignored.
 //
 // The rules that surprise, all of them MongoDB's:
 //  - {a: null} matches a document without `a`, too; so do $in with null, $gte null and $lte null.
@@ -57,9 +61,9 @@ class Filter {
   Filter() : Filter(*Compile(ValueView::FromTrusted(std::string_view("\x80", 1)))) {}
 
   // `filter` must be a document. Nesting: at most 100 levels.
-  static absl::StatusOr<Filter> Compile(ValueView filter) {
+  static absl::StatusOr<Filter> Compile(ValueView filter, const FilterContext& context = {}) {
     absl::StatusOr<std::shared_ptr<const query_internal::FilterProgram>> program =
-        query_internal::FilterCompiler::CompileDocument(filter, "filter");
+        query_internal::FilterCompiler::CompileDocument(filter, "filter", &context);
     if (!program.ok()) return program.status();
     return Filter(*std::move(program));
   }

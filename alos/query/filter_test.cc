@@ -288,6 +288,75 @@ TEST(FilterTest, ElementMatchAsksOneElementToMeetAll) {
   });
 }
 
+// MongoDB's manual, "Bitwise Query Operators": a negative number goes on with ones, binary data
+// with zeros; byte 0 has bits 0 to 7.
+TEST(FilterTest, Bits) {
+  Check({
+      {"{a: {$bitsAllSet: 50}}",
+       {"{a: 54}", "{a: 54.0}", "{a: [1, 54]}", "{a: -1}"},
+       {"{a: 20}", "{a: 20.0}", "{a: 54.5}", "{}", "{a: null}", "{a: '54'}", "{a: NaN}"}},
+      {"{a: {$bitsAllSet: [1, 5]}}", {"{a: 54}", "{a: bin('f')}"}, {"{a: 20}", "{a: bin('D')}"}},
+      {"{a: {$bitsAllSet: bin('0')}}", {"{a: 48}", "{a: bin('0')}"}, {"{a: 32}", "{a: bin('')}"}},
+      {"{a: {$bitsAllClear: [1, 5]}}", {"{a: 20}", "{a: 0}", "{a: bin('')}"}, {"{a: 54}"}},
+      {"{a: {$bitsAllClear: 35}}", {"{a: 20}", "{a: [54, 20]}"}, {"{a: 1}", "{a: 32}"}},
+      {"{a: {$bitsAnySet: [1, 5]}}", {"{a: 2}", "{a: 32}", "{a: 54}"}, {"{a: 20}", "{a: 0}"}},
+      {"{a: {$bitsAnySet: 35}}", {"{a: 1}", "{a: -1}"}, {"{a: 20}", "{a: bin('')}"}},
+      {"{a: {$bitsAnyClear: [1, 5]}}", {"{a: 20}", "{a: 2}", "{a: 32}"}, {"{a: 54}", "{a: -1}"}},
+      {"{a: {$bitsAnyClear: bin('0')}}", {"{a: 16}", "{a: bin('')}"}, {"{a: 48}"}},
+      // Beyond a number's 64 bits.
+      {"{a: {$bitsAllSet: [0, 200]}}", {"{a: -1}"}, {"{a: 1}", "{a: -2}", "{a: bin('a')}"}},
+      {"{a: {$bitsAnyClear: [200]}}", {"{a: 1}", "{a: bin('')}"}, {"{a: -1}"}},
+      {"{a: {$bitsAllSet: [65]}}", {"{a: bin('xxxxxxxxb')}"}, {"{a: bin('xxxxxxxxa')}"}},
+      {"{a: {$bitsAllSet: bin('aaaaaaaab')}}",
+       {"{a: bin('aaaaaaaab')}", "{a: -1}"},
+       {"{a: bin('aaaaaaaaa')}", "{a: 7016996765293437281}"}},
+      {"{a: {$bitsAllSet: [63]}}",
+       {"{a: 18446744073709551615}", "{a: -9223372036854775808}"},
+       {"{a: 9223372036854775807}", "{a: 1e300}"}},
+      // No bits asked for: all of none, not any of none.
+      {"{a: {$bitsAllSet: 0}}", {"{a: 5}", "{a: bin('')}"}, {"{a: 'x'}", "{}"}},
+      {"{a: {$bitsAnySet: 0}}", {}, {"{a: 5}", "{a: bin('x')}"}},
+      {"{a: {$bitsAnyClear: []}}", {}, {"{a: 5}"}},
+      {"{a: {$not: {$bitsAllSet: 1}}}", {"{a: 2}", "{}"}, {"{a: 1}"}},
+      {"{a: {$elemMatch: {$bitsAllSet: 1}}}", {"{a: [2, 1]}"}, {"{a: 1}"}},
+  });
+}
+
+TEST(FilterTest, JsonSchema) {
+  Check({
+      {"{$jsonSchema: {required: ['a'], properties: {a: {bsonType: 'int', minimum: 2}}}}",
+       {"{a: 2}", "{a: 5, b: 1}"},
+       {"{}", "{a: 1}", "{a: 'x'}"}},
+      {"{b: 1, $nor: [{$jsonSchema: {required: ['a']}}]}", {"{b: 1}"}, {"{a: 1, b: 1}"}},
+      {"{$jsonSchema: {}}", {"{}", "{a: 1}"}, {}},
+  });
+  // A validator is not about the elements of an array.
+  EXPECT_TRUE(absl::StrContains(CompileError("{a: {$elemMatch: {$jsonSchema: {}}}}"),
+                                "cannot stand inside a condition on an array's elements"));
+}
+
+TEST(FilterTest, Text) {
+  FilterContext context;
+  context.text_fields = {"title", "body"};
+  const auto matches = [&](std::string_view filter, std::string_view document) {
+    const absl::StatusOr<Filter> compiled = Filter::Compile(ShellDocument(filter).view(), context);
+    EXPECT_TRUE(compiled.ok()) << compiled.status();
+    return compiled.ok() && compiled->Matches(ShellDocument(document).view());
+  };
+  EXPECT_TRUE(matches("{$text: {$search: 'coffee'}}", "{body: 'Good Coffee'}"));
+  EXPECT_FALSE(matches("{$text: {$search: 'coffee'}}", "{other: 'coffee'}"));
+  EXPECT_TRUE(matches("{$text: {$search: 'coffee'}, a: 1}", "{title: 'coffee', a: 1}"));
+  EXPECT_TRUE(matches("{$or: [{$text: {$search: 'coffee'}}, {a: 1}]}", "{a: 1}"));
+  const auto error = [&](std::string_view filter) {
+    return std::string(Filter::Compile(ShellDocument(filter).view(), context).status().message());
+  };
+  EXPECT_TRUE(absl::StrContains(error("{$nor: [{$text: {$search: 'x'}}]}"), "inside $nor"));
+  EXPECT_TRUE(absl::StrContains(error("{$and: [{$text: {$search: 'x'}}, {$text: {$search: 'y'}}]}"),
+                                "one $text only"));
+  EXPECT_TRUE(
+      absl::StrContains(error("{a: {$elemMatch: {$text: {$search: 'x'}}}}"), "whole documents"));
+}
+
 TEST(FilterTest, ErrorsNameTheOperatorThePathAndTheRemedy) {
   const struct {
     std::string_view filter;
@@ -300,6 +369,16 @@ TEST(FilterTest, ErrorsNameTheOperatorThePathAndTheRemedy) {
       {"{a: {$near: 1}}", {"$near is not supported yet"}},
       {"{$where: 'x'}", {"$where is not supported yet"}},
       {"{$expr: {}}", {"$expr is not supported yet"}},
+      {"{$text: {$search: 'x'}}", {"$text", "text index required"}},
+      {"{a: {$text: {$search: 'x'}}}", {"$text", "outside a field"}},
+      {"{a: {$jsonSchema: {}}}", {"$jsonSchema", "outside a field"}},
+      {"{$jsonSchema: {items: 5}}", {"'$jsonSchema'", "'items'", "array of schemas"}},
+      {"{a: {$bitsAllSet: -1}}", {"'a.$bitsAllSet'", "not negative", "-1"}},
+      {"{a: {$bitsAnySet: 1.5}}", {"'a.$bitsAnySet'", "whole number", "1.5"}},
+      {"{a: {$bitsAllClear: 'x'}}", {"binary data", "\"x\""}},
+      {"{a: {$bitsAnyClear: [-1]}}", {"position", "-1"}},
+      {"{a: {$bitsAnyClear: [2147483648]}}", {"position", "2147483648"}},
+      {"{$bitsAllSet: 1}", {"needs a field"}},
       {"{a: {$gt: 1, b: 2}}", {"mixes operators with the field 'b'"}},
       {"{a: {b: 2, $gt: 1}}", {"mixes fields with the operator $gt"}},
       {"{$and: []}", {"$and", "non-empty array"}},

@@ -40,7 +40,10 @@
 #include "alos/document/path.h"
 #include "alos/document/value.h"
 #include "alos/query/internal/describe.h"
+#include "alos/query/internal/json_schema.h"
 #include "alos/query/internal/regex.h"
+#include "alos/query/internal/text_search.h"
+#include "alos/query/internal/type_mask.h"
 
 namespace alos::query_internal {
 
@@ -69,6 +72,14 @@ enum class FilterOp : std::uint8_t {
   kModulo,
   kElementMatchesDocument,  // $elemMatch with conditions on fields; one child
   kElementMatchesValue,     // $elemMatch with operators; one child, whose nodes have no path
+  // Over the values at a path: their bits against a mask, by index into `bit_masks`.
+  kBitsAllSet,
+  kBitsAllClear,
+  kBitsAnySet,
+  kBitsAnyClear,
+  // Over the whole document; no path.
+  kJsonSchema,  // By index into `schemas`.
+  kText,        // By index into `texts`.
 };
 
 inline constexpr std::uint32_t kNoPath = std::numeric_limits<std::uint32_t>::max();
@@ -79,10 +90,23 @@ struct FilterNode {
   bool equality = false;           // Written as an equality: {a: 1} or {a: {$eq: 1}}.
   std::uint32_t subtree_size = 1;  // Nodes, this one included.
   std::uint32_t path = kNoPath;    // Index into paths; kNoPath tests the value at hand itself.
-  std::uint32_t operand = 0;       // Index into `lists` or `regexes`; the mask of kType.
+  std::uint32_t operand = 0;       // Index into `lists`, `regexes`, ...; the mask of kType.
   std::int64_t number = 0;         // kSize: the size; kModulo: the divisor.
   std::int64_t remainder = 0;      // kModulo.
   ValueView literal;               // Comparisons.
+};
+
+// The bits that a $bits... operator asks for.
+struct BitMask {
+  std::uint64_t low = 0;            // Bits 0 to 63.
+  std::vector<std::uint32_t> high;  // Positions from 64 on, of a list; or
+  std::string_view bytes;           // all bits, as binary data gives them: bit i is in byte i / 8.
+};
+
+// What a filter may refer to beyond itself.
+struct FilterContext {
+  // The fields that $text searches, dotted, or "$**" for all. With none, $text is refused.
+  std::vector<std::string> text_fields;
 };
 
 inline bool IsNan(ValueView value) {
@@ -114,6 +138,7 @@ class FilterProgram {
   const std::vector<Path>& paths() const { return paths_; }
   const std::vector<List>& lists() const { return lists_; }
   const std::vector<Regex>& regexes() const { return regexes_; }
+  const std::vector<TextSearch>& texts() const { return texts_; }
 
   // Does one value, or nullopt for a missing one, meet the predicate at `index`? An array is tested
   // as a whole: who asks on behalf of a path has expanded it as `expand` and VisitPath say.
@@ -150,6 +175,10 @@ class FilterProgram {
         return true;
       case FilterOp::kNot:
         return !Evaluate(index + 1, value);
+      case FilterOp::kJsonSchema:
+        return schemas_[node.operand].Matches(value);
+      case FilterOp::kText:
+        return texts_[node.operand].Matches(value);
       default:
         break;
     }
@@ -194,13 +223,17 @@ class FilterProgram {
         return value.has_value() && value->IsString() &&
                MatchesRegex(*regexes_[node.operand].compiled, value->AsString());
       case FilterOp::kType:
-        return value.has_value() &&
-               ((node.operand >> static_cast<unsigned>(value->type())) & 1u) != 0;
+        return value.has_value() && HasType(node.operand, value->type());
       case FilterOp::kSize:
         return value.has_value() && value->IsArray() &&
                value->size() == static_cast<std::uint64_t>(node.number);
       case FilterOp::kModulo:
         return value.has_value() && TestModulo(node, *value);
+      case FilterOp::kBitsAllSet:
+      case FilterOp::kBitsAllClear:
+      case FilterOp::kBitsAnySet:
+      case FilterOp::kBitsAnyClear:
+        return value.has_value() && TestBits(node.op, bit_masks_[node.operand], *value);
       case FilterOp::kElementMatchesDocument:
         if (!value.has_value() || !value->IsArray()) return false;
         for (const ValueView element : value->elements()) {
@@ -286,19 +319,70 @@ class FilterProgram {
     return number % node.number == node.remainder;
   }
 
+  // Whether a bit of the mask is `set` in the value: nullopt when the value has no bits, being
+  // neither binary data nor a number that is a 64-bit integer.
+  static std::optional<bool> AnyBit(const BitMask& mask, ValueView value, bool set) {
+    if (value.type() == ValueType::kBinary) {
+      const std::string_view bytes = value.AsBinary();
+      const auto byte_at = [](std::string_view from, std::size_t i) {
+        return i < from.size() ? static_cast<unsigned char>(from[i]) : 0u;  // None is a zero.
+      };
+      const std::size_t whole = mask.bytes.empty() ? sizeof(mask.low) : mask.bytes.size();
+      for (std::size_t i = 0; i < whole; ++i) {
+        const unsigned wanted = mask.bytes.empty()
+                                    ? static_cast<unsigned>((mask.low >> (8 * i)) & 0xff)
+                                    : byte_at(mask.bytes, i);
+        const unsigned have = byte_at(bytes, i);
+        if ((wanted & (set ? have : ~have)) != 0) return true;
+      }
+      for (const std::uint32_t position : mask.high) {
+        if ((((byte_at(bytes, position / 8) >> (position % 8)) & 1u) != 0) == set) return true;
+      }
+      return false;
+    }
+    std::uint64_t bits = 0;
+    bool negative = false;
+    if (value.type() == ValueType::kUint64) {
+      bits = value.AsUint64();
+    } else {
+      const std::optional<std::int64_t> number = value.ToInt64();
+      if (!number.has_value()) return std::nullopt;
+      bits = static_cast<std::uint64_t>(*number);
+      negative = *number < 0;
+    }
+    if ((mask.low & (set ? bits : ~bits)) != 0) return true;
+    // A number goes on with its sign.
+    const auto is_zero = [](char c) { return c == 0; };
+    const bool has_high = !mask.high.empty() || (mask.bytes.size() > sizeof(mask.low) &&
+                                                 !std::all_of(mask.bytes.begin() + sizeof(mask.low),
+                                                              mask.bytes.end(), is_zero));
+    return has_high && negative == set;
+  }
+
+  static bool TestBits(FilterOp op, const BitMask& mask, ValueView value) {
+    const bool all = op == FilterOp::kBitsAllSet || op == FilterOp::kBitsAllClear;
+    const bool set = op == FilterOp::kBitsAllSet || op == FilterOp::kBitsAnySet;
+    const std::optional<bool> any = AnyBit(mask, value, all ? !set : set);
+    return any.has_value() && *any != all;
+  }
+
   std::unique_ptr<char[]> bytes_;  // The filter; literals point into it.
   std::vector<FilterNode> nodes_;  // Never empty after compilation.
   std::vector<Path> paths_;
   std::vector<List> lists_;
   std::vector<Regex> regexes_;
+  std::vector<BitMask> bit_masks_;
+  std::vector<JsonSchema> schemas_;
+  std::vector<TextSearch> texts_;
 };
 
 // Turns a filter document into a program. Used once.
 class FilterCompiler {
  public:
   // A filter: {field: condition, $or: [...]}. The messages of errors begin with `what` ("filter").
+  // Without a context what is matched are no whole documents: $text and the like are refused.
   static absl::StatusOr<std::shared_ptr<const FilterProgram>> CompileDocument(
-      ValueView filter, std::string_view what) {
+      ValueView filter, std::string_view what, const FilterContext* context = nullptr) {
     if (!filter.IsDocument()) {
       return absl::InvalidArgumentError(absl::StrCat("the ", what,
                                                      " must be a document such as {name: \"x\"}, "
@@ -306,6 +390,7 @@ class FilterCompiler {
                                                      Describe(filter)));
     }
     FilterCompiler compiler(what);
+    compiler.context_ = context;
     const ValueView owned = compiler.Own(filter);
     ALOS_RETURN_IF_ERROR(compiler.Conjunction(owned, 0));
     return compiler.Finish();
@@ -378,18 +463,19 @@ class FilterCompiler {
   static bool IsKnownElsewhere(std::string_view name) {
     // In MongoDB's manual, not here yet.
     static constexpr std::string_view kNames[] = {
-        "$expr",         "$jsonSchema",   "$text",       "$where",        "$geoIntersects",
-        "$geoWithin",    "$near",         "$nearSphere", "$bitsAllClear", "$bitsAllSet",
-        "$bitsAnyClear", "$bitsAnySet",   "$rand",       "$natural",      "$sampleRate",
-        "$minDistance",  "$maxDistance",  "$geometry",   "$within",       "$box",
-        "$center",       "$centerSphere", "$polygon",    "$uniqueDocs",   "$meta"};
+        "$expr",         "$where",    "$geoIntersects", "$geoWithin",  "$near",
+        "$nearSphere",   "$rand",     "$natural",       "$sampleRate", "$minDistance",
+        "$maxDistance",  "$geometry", "$within",        "$box",        "$center",
+        "$centerSphere", "$polygon",  "$uniqueDocs",    "$meta"};
     return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
   }
 
   static bool IsFieldOperator(std::string_view name) {
     static constexpr std::string_view kNames[] = {
-        "$eq",     "$ne",    "$gt",      "$gte",  "$lt",   "$lte", "$in",  "$nin",      "$not",
-        "$exists", "$regex", "$options", "$type", "$size", "$mod", "$all", "$elemMatch"};
+        "$eq",           "$ne",         "$gt",          "$gte",    "$lt",        "$lte",
+        "$in",           "$nin",        "$not",         "$exists", "$regex",     "$options",
+        "$type",         "$size",       "$mod",         "$all",    "$elemMatch", "$bitsAllSet",
+        "$bitsAllClear", "$bitsAnySet", "$bitsAnyClear"};
     return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
   }
 
@@ -399,6 +485,9 @@ class FilterCompiler {
       return Error("the operator ", name, " needs a field: write {field: {", name,
                    ": ...}}; $and, $or and $nor are the "
                    "operators that stand without one");
+    }
+    if (!top_level && (name == "$jsonSchema" || name == "$text")) {
+      return Error("the operator ", name, " is about whole documents and stands outside a field");
     }
     if (!top_level && (name == "$and" || name == "$or" || name == "$nor")) {
       return Error("the operator ", name,
@@ -473,6 +562,8 @@ class FilterCompiler {
     if (name == "$and") return Group(FilterOp::kAnd, name, operand, depth);
     if (name == "$or") return Group(FilterOp::kOr, name, operand, depth);
     if (name == "$nor") return Group(FilterOp::kNor, name, operand, depth);
+    if (name == "$jsonSchema") return Schema(name, operand);
+    if (name == "$text") return Text(name, operand);
     return UnknownOperator(name, true);
   }
 
@@ -482,6 +573,8 @@ class FilterCompiler {
     }
     const std::size_t begin = program_->nodes_.size();
     Emit(op);
+    const bool was_in_nor = in_nor_;
+    in_nor_ = in_nor_ || op == FilterOp::kNor;
     std::size_t position = 0;
     for (const ValueView condition : operand.elements()) {
       const Place place(this, position++);
@@ -490,6 +583,7 @@ class FilterCompiler {
       }
       ALOS_RETURN_IF_ERROR(Conjunction(condition, depth + 1));
     }
+    in_nor_ = was_in_nor;
     if (op == FilterOp::kNor) {
       Close(begin);
     } else {
@@ -568,8 +662,78 @@ class FilterCompiler {
     if (name == "$mod") return Modulo(path, operand, expand);
     if (name == "$all") return All(path, operand, expand, depth);
     if (name == "$elemMatch") return ElementMatch(path, operand, depth);
+    if (name == "$bitsAllSet") return Bits(FilterOp::kBitsAllSet, path, operand, expand);
+    if (name == "$bitsAllClear") return Bits(FilterOp::kBitsAllClear, path, operand, expand);
+    if (name == "$bitsAnySet") return Bits(FilterOp::kBitsAnySet, path, operand, expand);
+    if (name == "$bitsAnyClear") return Bits(FilterOp::kBitsAnyClear, path, operand, expand);
     if (name == "$comment") return absl::OkStatus();
     return UnknownOperator(name, false);
+  }
+
+  // What is about the document may not stand in an $elemMatch, whose conditions are about elements.
+  absl::Status CheckWholeDocument(std::string_view name) const {
+    if (context_ != nullptr && element_depth_ == 0) return absl::OkStatus();
+    return Error("the operator ", name,
+                 " is about whole documents and cannot stand inside a condition on an array's "
+                 "elements");
+  }
+
+  absl::Status Schema(std::string_view name, ValueView operand) {
+    ALOS_RETURN_IF_ERROR(CheckWholeDocument(name));
+    absl::StatusOr<JsonSchema> schema = JsonSchema::Compile(operand, kFilterNestingMax);
+    if (!schema.ok()) return Error(schema.status().message());
+    Emit(FilterOp::kJsonSchema).operand = static_cast<std::uint32_t>(program_->schemas_.size());
+    program_->schemas_.push_back(*std::move(schema));
+    return absl::OkStatus();
+  }
+
+  absl::Status Text(std::string_view name, ValueView operand) {
+    ALOS_RETURN_IF_ERROR(CheckWholeDocument(name));
+    if (in_nor_) return Error("$text cannot stand inside $nor");
+    if (!program_->texts_.empty()) return Error("a filter can have one $text only");
+    absl::StatusOr<TextSearch> text = TextSearch::Compile(operand, context_->text_fields);
+    if (!text.ok()) return Error(text.status().message());
+    Emit(FilterOp::kText).operand = static_cast<std::uint32_t>(program_->texts_.size());
+    program_->texts_.push_back(*std::move(text));
+    return absl::OkStatus();
+  }
+
+  absl::Status Bits(FilterOp op, std::uint32_t path, ValueView operand, bool expand) {
+    BitMask mask;
+    if (operand.type() == ValueType::kBinary) {
+      mask.bytes = operand.AsBinary();
+      for (std::size_t i = 0; i < std::min(mask.bytes.size(), sizeof(mask.low)); ++i) {
+        mask.low |= std::uint64_t{static_cast<unsigned char>(mask.bytes[i])} << (8 * i);
+      }
+    } else if (operand.IsArray()) {
+      for (const ValueView position : operand.elements()) {
+        const std::optional<std::int64_t> bit = position.ToInt64();
+        if (!bit.has_value() || *bit < 0 || *bit > std::numeric_limits<std::int32_t>::max()) {
+          return Error("a bit's position must be a whole number from 0 to 2147483647, not ",
+                       Describe(position));
+        }
+        if (*bit < 64) {
+          mask.low |= std::uint64_t{1} << *bit;
+        } else {
+          mask.high.push_back(static_cast<std::uint32_t>(*bit));
+        }
+      }
+    } else {
+      const std::optional<std::int64_t> number = operand.ToInt64();
+      if (operand.type() == ValueType::kUint64) {
+        mask.low = operand.AsUint64();
+      } else if (number.has_value() && *number >= 0) {
+        mask.low = static_cast<std::uint64_t>(*number);
+      } else {
+        return Error(
+            "needs a mask that is a whole number and not negative, an array of the bits' "
+            "positions, or binary data, not ",
+            Describe(operand));
+      }
+    }
+    Emit(op, path, expand).operand = static_cast<std::uint32_t>(program_->bit_masks_.size());
+    program_->bit_masks_.push_back(std::move(mask));
+    return absl::OkStatus();
   }
 
   absl::Status Range(FilterOp op, std::uint32_t path, ValueView operand, bool expand) {
@@ -645,46 +809,9 @@ class FilterCompiler {
     return absl::OkStatus();
   }
 
-  // The bits of the types that one element of a $type names.
-  absl::StatusOr<std::uint32_t> TypeMask(ValueView name) const {
-    constexpr auto bit = [](ValueType type) { return 1u << static_cast<unsigned>(type); };
-    const std::uint32_t integers = bit(ValueType::kInt64) | bit(ValueType::kUint64);
-    struct Known {
-      std::string_view alias;
-      int code;
-      std::uint32_t mask;
-    };
-    // MessagePack has one integer type, so "int" and "long" both mean any integer. Types that
-    // MessagePack has not are known, and match nothing.
-    const Known known[] = {
-        {"double", 1, bit(ValueType::kDouble)},
-        {"string", 2, bit(ValueType::kString)},
-        {"object", 3, bit(ValueType::kDocument)},
-        {"array", 4, bit(ValueType::kArray)},
-        {"binData", 5, bit(ValueType::kBinary)},
-        {"undefined", 6, 0},
-        {"objectId", 7, 0},
-        {"bool", 8, bit(ValueType::kBool)},
-        {"date", 9, bit(ValueType::kTimestamp)},
-        {"null", 10, bit(ValueType::kNull)},
-        {"regex", 11, 0},
-        {"dbPointer", 12, 0},
-        {"javascript", 13, 0},
-        {"symbol", 14, 0},
-        {"javascriptWithScope", 15, 0},
-        {"int", 16, integers},
-        {"timestamp", 17, 0},
-        {"long", 18, integers},
-        {"decimal", 19, 0},
-        {"minKey", -1, 0},
-        {"maxKey", 127, 0},
-        {"number", 0, integers | bit(ValueType::kDouble)},
-    };
-    const std::optional<std::int64_t> code = name.ToInt64();
-    for (const Known& candidate : known) {
-      if (name.IsString() && name.AsString() == candidate.alias) return candidate.mask;
-      if (code.has_value() && *code != 0 && *code == candidate.code) return candidate.mask;
-    }
+  absl::StatusOr<TypeMask> TypesOf(ValueView name) const {
+    const std::optional<TypeMask> types = FindTypes(name);
+    if (types.has_value()) return *types;
     return Error(
         "$type needs a type's name (such as \"string\", \"int\", \"number\", \"object\") "
         "or number (1, 2, ... of BSON), not ",
@@ -692,16 +819,16 @@ class FilterCompiler {
   }
 
   absl::Status Type(std::uint32_t path, ValueView operand, bool expand) {
-    std::uint32_t mask = 0;
+    TypeMask mask = 0;
     if (operand.IsArray()) {
       if (operand.size() == 0) return Error("$type needs at least one type");
       for (const ValueView name : operand.elements()) {
-        const absl::StatusOr<std::uint32_t> one = TypeMask(name);
+        const absl::StatusOr<TypeMask> one = TypesOf(name);
         if (!one.ok()) return one.status();
         mask |= *one;
       }
     } else {
-      const absl::StatusOr<std::uint32_t> one = TypeMask(operand);
+      const absl::StatusOr<TypeMask> one = TypesOf(operand);
       if (!one.ok()) return one.status();
       mask = *one;
     }
@@ -783,13 +910,18 @@ class FilterCompiler {
     const std::size_t begin = program_->nodes_.size();
     Emit(by_value ? FilterOp::kElementMatchesValue : FilterOp::kElementMatchesDocument, path,
          false);
+    ++element_depth_;
     absl::Status status =
         by_value ? Operators(kNoPath, operand, false, depth + 1) : Conjunction(operand, depth + 1);
     if (!status.ok()) return status;
+    --element_depth_;
     Close(begin);
     return absl::OkStatus();
   }
 
+  const FilterContext* context_ = nullptr;  // Null: the conditions are not about a document.
+  std::size_t element_depth_ = 0;           // Of $elemMatch around what is being compiled.
+  bool in_nor_ = false;
   std::string what_;
   std::string place_;
   std::shared_ptr<FilterProgram> program_;

@@ -32,7 +32,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/numeric/int128.h"
 #include "absl/status/status.h"
@@ -49,6 +48,7 @@
 #include "alos/query/internal/describe.h"
 #include "alos/query/internal/field_path.h"
 #include "alos/query/internal/filter_program.h"
+#include "alos/query/internal/value_set.h"
 #include "alos/query/sort.h"
 
 namespace alos::query_internal {
@@ -82,23 +82,6 @@ inline ValueView EmptyDocument() {
   static constexpr char kBytes[] = "\x80";
   return ValueView::FromTrusted(std::string_view(kBytes, 1));
 }
-
-// A set of values under Equal. The values must outlive it.
-class ValueSet {
- public:
-  // True when no equal value was there.
-  bool Insert(ValueView value) { return values_.insert(value).second; }
-  bool Contains(ValueView value) const { return values_.contains(value); }
-
- private:
-  struct Hash {
-    std::size_t operator()(ValueView value) const { return HashValue(value); }
-  };
-  struct Same {
-    bool operator()(ValueView a, ValueView b) const { return Equal(a, b); }
-  };
-  absl::flat_hash_set<ValueView, Hash, Same> values_;
-};
 
 struct BitOperation {
   char operation = '&';  // '&', '|' or '^'
