@@ -152,6 +152,7 @@ inline constexpr std::uint32_t kKeysPerBlock = 16;
 // The first 8 bytes as a number that orders as they do; zeros past the end.
 inline std::uint64_t LoadHead(std::string_view bytes) {
   std::uint64_t head = 0;
+  if (bytes.empty()) return head;  // data() may be null.
   std::memcpy(&head, bytes.data(), std::min(bytes.size(), sizeof(head)));
   return __builtin_bswap64(head);
 }

@@ -169,6 +169,10 @@ inline std::size_t CommonPrefix(std::string_view a, std::string_view b) {
 // Writes a dictionary: keys in ascending order, each once. What it writes depends on them alone.
 class DictionaryWriter {
  public:
+  DictionaryWriter() = default;
+  // About how much will be written; what is not used of it costs no memory.
+  explicit DictionaryWriter(std::size_t bytes_expected) { dictionary_.reserve(bytes_expected); }
+
   void Add(std::string_view key) {
     if (count_ == 0) {
       first_.assign(key);
@@ -675,7 +679,7 @@ inline std::string ColumnBuilder::Finish() && {
   if (in_row_) EndRow();
   in_row_ = false;
   table_.Clear();
-  index_internal::DictionaryWriter dictionary;
+  index_internal::DictionaryWriter dictionary(arena_.bytes());
   std::vector<Code> codes(keys_.size() + 1, kMissingCode);  // of entries
   {
     const std::vector<std::uint32_t> order = index_internal::SortKeys(keys_);
@@ -742,7 +746,9 @@ inline std::string MergeColumns(absl::Span<const Column* const> inputs,
   }
 
   // Merges the dictionaries. There are few inputs: the least key is looked for among them all.
-  index_internal::DictionaryWriter dictionary;
+  std::size_t dictionary_bytes = 0;
+  for (const Column* input : inputs) dictionary_bytes += 2 * input->dictionary_bytes();
+  index_internal::DictionaryWriter dictionary(dictionary_bytes);
   std::vector<KeyCursor> cursors;
   cursors.reserve(inputs.size());
   std::vector<std::size_t> active;
