@@ -71,6 +71,13 @@ class Filter {
   // REQUIRES: `document` is a document.
   bool Matches(ValueView document) const { return program_->MatchesDocument(document); }
 
+  // As Matches, and what the positional operator $ of an update stands for: the position of the
+  // element that met a condition, in the outermost array on the condition's path. Of several
+  // conditions the last one counts; of $not and $nor none does.
+  bool Matches(ValueView document, std::optional<std::size_t>* position) const {
+    return program_->MatchesDocument(document, position);
+  }
+
   // The ids that the filter restricts `_id` to, as EncodeId writes them, sorted, each once; nullopt
   // when it does not. Whatever Matches has one of these ids; not everything with such an id
   // matches. An empty list means that nothing can match: the ids contradict each other, or are

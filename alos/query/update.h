@@ -42,7 +42,9 @@ namespace alos {
 //  - `_id` cannot change. Setting it to an equal value is fine.
 //  - $inc and $mul of integers stay integers and refuse to overflow; with a double they are double.
 //  - Two paths of one update may not meet (`a` and `a.b`).
-//  - The positional operators $, $[] and $[name] are not supported yet and refused by name.
+//  - In a path "$" is the array element by which the filter matched, "$[]" every element, and
+//  "$[x]"
+//    those that the array filter {x: condition} selects; the array must be there.
 //
 // Threads: immutable; any number of threads may use one at once. Copies share one program.
 // Lifetime: owns all it needs; the bytes it was compiled from may go.
@@ -53,32 +55,34 @@ namespace alos {
 // Cost: one pass over the document; the result is written once.
 class Update {
  public:
-  static absl::StatusOr<Update> Compile(ValueView update) {
+  struct Options {
+    // An array of filters, each with the conditions on one identifier: [{x: {$gte: 1}}].
+    std::optional<ValueView> array_filters;
+  };
+
+  static absl::StatusOr<Update> Compile(ValueView update) { return Compile(update, Options()); }
+
+  static absl::StatusOr<Update> Compile(ValueView update, const Options& options) {
     absl::StatusOr<std::shared_ptr<const query_internal::UpdateProgram>> program =
-        query_internal::UpdateCompiler::Compile(update);
+        query_internal::UpdateCompiler::Compile(update, options.array_filters);
     if (!program.ok()) return program.status();
     return Update(*std::move(program));
   }
 
   bool is_replacement() const { return program_->is_replacement(); }
 
-  // Appends the new version of `document` to *out. False: the document would not change, and
-  // nothing was appended. REQUIRES: `document` is a document, nested at most 100 levels, whose
-  // bytes are not in *out.
+  // Appends the new version of `document`, which `filter` matches, to *out. False: the document
+  // would not change, and nothing was appended. REQUIRES: `document` is a document, nested at most
+  // 100 levels, whose bytes are not in *out.
+  absl::StatusOr<bool> Apply(ValueView document, const Filter& filter, std::string* out) const {
+    std::optional<std::size_t> position;
+    if (program_->needs_position() && document.IsDocument()) filter.Matches(document, &position);
+    return ApplyAt(document, position, out);
+  }
+
+  // As above for whoever has no filter: then there is nothing that $ could stand for.
   absl::StatusOr<bool> Apply(ValueView document, std::string* out) const {
-    if (!document.IsDocument()) {
-      return absl::InvalidArgumentError(absl::StrCat("update: only documents can be updated, not ",
-                                                     query_internal::Describe(document)));
-    }
-    if (!is_replacement()) return program_->Apply(document, false, out);
-    const std::size_t begin = out->size();
-    absl::Status status = Replace(document.Find("_id"), out);
-    if (!status.ok()) return status;
-    if (std::string_view(*out).substr(begin) == document.bytes()) {
-      out->resize(begin);
-      return false;
-    }
-    return true;
+    return ApplyAt(document, std::nullopt, out);
   }
 
   // The document that an upsert inserts when `filter` matched nothing: what the filter asks to be
@@ -107,10 +111,10 @@ class Update {
     }
     std::string base;
     absl::StatusOr<bool> changed =
-        (*equalities)->Apply(query_internal::EmptyDocument(), false, &base);
+        (*equalities)->Apply(query_internal::EmptyDocument(), false, std::nullopt, &base);
     if (!changed.ok()) return changed.status();
     if (!*changed) base = query_internal::EmptyDocument().bytes();
-    changed = program_->Apply(ValueView::FromTrusted(base), true, &document);
+    changed = program_->Apply(ValueView::FromTrusted(base), true, std::nullopt, &document);
     if (!changed.ok()) return changed.status();
     return WithIdFirst(*changed ? std::move(document) : std::move(base));
   }
@@ -118,6 +122,23 @@ class Update {
  private:
   explicit Update(std::shared_ptr<const query_internal::UpdateProgram> program)
       : program_(std::move(program)) {}
+
+  absl::StatusOr<bool> ApplyAt(ValueView document, const std::optional<std::size_t>& position,
+                               std::string* out) const {
+    if (!document.IsDocument()) {
+      return absl::InvalidArgumentError(absl::StrCat("update: only documents can be updated, not ",
+                                                     query_internal::Describe(document)));
+    }
+    if (!is_replacement()) return program_->Apply(document, false, position, out);
+    const std::size_t begin = out->size();
+    absl::Status status = Replace(document.Find("_id"), out);
+    if (!status.ok()) return status;
+    if (std::string_view(*out).substr(begin) == document.bytes()) {
+      out->resize(begin);
+      return false;
+    }
+    return true;
+  }
 
   // Appends the replacement, its _id first: `id`, or the replacement's own when there is none.
   absl::Status Replace(const std::optional<ValueView>& id, std::string* out) const {

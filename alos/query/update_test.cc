@@ -54,6 +54,26 @@ std::string Apply(std::string_view document, std::string_view update) {
   return ToShellText(*after);
 }
 
+// As Apply, of a document that the filter matches, with array filters unless they are empty.
+std::string ApplyTo(std::string_view filter, std::string_view document, std::string_view update,
+                    std::string_view array_filters = "") {
+  const ShellDocument filters(array_filters.empty() ? "[]" : array_filters);
+  Update::Options options;
+  if (!array_filters.empty()) options.array_filters = filters.view();
+  const absl::StatusOr<Update> compiled = Update::Compile(ShellDocument(update).view(), options);
+  if (!compiled.ok()) return absl::StrCat("compile error: ", compiled.status().message());
+  const absl::StatusOr<Filter> which = Filter::Compile(ShellDocument(filter).view());
+  if (!which.ok()) return absl::StrCat("filter error: ", which.status().message());
+  const ShellDocument before(document);
+  EXPECT_TRUE(which->Matches(before.view())) << filter << " on " << document;
+  std::string out;
+  const absl::StatusOr<bool> changed = compiled->Apply(before.view(), *which, &out);
+  if (!changed.ok()) return absl::StrCat("error: ", changed.status().message());
+  if (!*changed) return "same";
+  const absl::StatusOr<ValueView> after = ValueView::Parse(out);
+  return after.ok() ? ToShellText(*after) : "invalid";
+}
+
 std::string Seed(std::string_view filter, std::string_view update) {
   const absl::StatusOr<Filter> compiled_filter = Filter::Compile(ShellDocument(filter).view());
   const absl::StatusOr<Update> compiled = Update::Compile(ShellDocument(update).view());
@@ -304,7 +324,9 @@ TEST(UpdateTest, RenameAndCurrentDate) {
       absl::StartsWith(Apply("{_id: 1}", "{$currentDate: {a: true}}"), "{_id: 1, a: time("));
   EXPECT_TRUE(absl::StartsWith(Apply("{_id: 1, a: 5}", "{$currentDate: {a: {$type: 'date'}}}"),
                                "{_id: 1, a: time("));
-  CheckErrors({{"{_id: 7}", "{$currentDate: {a: {$type: 'timestamp'}}}", {"not supported yet"}},
+  EXPECT_TRUE(absl::StartsWith(Apply("{_id: 1}", "{$currentDate: {a: {$type: 'timestamp'}}}"),
+                               "{_id: 1, a: time("));
+  CheckErrors({{"{_id: 7}", "{$currentDate: {a: {$type: 'day'}}}", {"$currentDate needs true"}},
                {"{_id: 7}", "{$currentDate: {a: 1}}", {"$currentDate needs true"}}});
 }
 
@@ -364,14 +386,139 @@ TEST(UpdateTest, ErrorsNameWhatIsWrong) {
       {"{}", "5", {"needs a document", "5"}},
       {"{}", "{$set: {'a..b': 1}}", {"a..b", "empty"}},
       {"{}", "{$set: {'': 1}}", {"empty"}},
-      {"{}", "{$set: {a.$: 1}}", {"positional operator $", "not supported yet"}},
-      {"{}", "{$set: {'a.$[].b': 1}}", {"positional operator $[]", "not supported yet"}},
-      {"{}", "{$set: {'a.$[x]': 1}}", {"positional operator $[x]", "not supported yet"}},
+      {"{}", "{$set: {a.$: 1}}", {"positional operator $", "'a.$'", "condition on the array"}},
+      {"{}", "{$set: {'a.$.b.$': 1}}", {"$ more than once", "$[identifier]"}},
+      {"{}", "{$set: {$: 1}}", {"begins with the positional operator $"}},
+      {"{}", "{$set: {'$[].a': 1}}", {"begins with the positional operator $[]"}},
+      {"{}", "{$set: {'a.$[x]': 1}}", {"no array filter for the identifier 'x'", "'a.$[x]'"}},
+      {"{_id: 7}", "{$set: {'a.$[].b': 1}}", {"'a.$[].b'", "'a', which does not exist", "_id: 7"}},
+      {"{_id: 7, a: 5}", "{$set: {'a.$[]': 1}}", {"{a: 5} is not one", "_id: 7"}},
+      {"{_id: 7, a: [5]}", "{$set: {'a.$[].b': 1}}", {"cannot create the field 'b'"}},
+      {"{}", "{$set: {'a.$[]': 1, 'a.0': 2}}", {"conflicts"}},
+      {"{}", "{$set: {'a.0': 1, 'a.$[].b': 2}}", {"conflicts"}},
+      {"{}", "{$set: {'a.$[]': 1, 'a.$[].b': 2}}", {"conflicts"}},
+      {"{}", "{$rename: {'a.$[].b': 'c'}}", {"$rename", "$[]", "cannot stand here"}},
+      {"{}", "{$rename: {a: 'b.$'}}", {"$rename", "cannot stand here"}},
+      {"{}", "{$set: {'a.$[x.b': 1}}", {"begins with '$'"}},
       {"{}", "{$set: {'a.$b': 1}}", {"'$b'", "'a.$b'"}},
   });
   const Update update = *Update::Compile(ShellDocument("{$set: {a: 1}}").view());
   std::string out;
   EXPECT_FALSE(update.Apply(ShellDocument("[1]").view(), &out).ok());
+}
+
+// MongoDB's manual, "$ (update)".
+TEST(UpdateTest, PositionalDollarIsTheElementThatMatched) {
+  EXPECT_EQ(ApplyTo("{grades: 80}", "{_id: 1, grades: [85, 80, 80]}", "{$set: {'grades.$': 82}}"),
+            "{_id: 1, grades: [85, 82, 80]}");
+  EXPECT_EQ(ApplyTo("{_id: 4, 'grades.grade': 85}",
+                    "{_id: 4, grades: [{grade: 80, std: 8}, {grade: 85, std: 5}]}",
+                    "{$set: {'grades.$.std': 6}}"),
+            "{_id: 4, grades: [{grade: 80, std: 8}, {grade: 85, std: 6}]}");
+  EXPECT_EQ(ApplyTo("{grades: {$elemMatch: {grade: {$lte: 90}, mean: {$gt: 80}}}}",
+                    "{_id: 5, grades: [{grade: 95, mean: 90}, {grade: 90, mean: 85}]}",
+                    "{$set: {'grades.$.std': 6}}"),
+            "{_id: 5, grades: [{grade: 95, mean: 90}, {grade: 90, mean: 85, std: 6}]}");
+  EXPECT_EQ(
+      ApplyTo("{a: {$elemMatch: {$gt: 5, $lt: 9}}}", "{_id: 1, a: [1, 7]}", "{$inc: {'a.$': 1}}"),
+      "{_id: 1, a: [1, 8]}");
+  EXPECT_EQ(ApplyTo("{a: {$in: [3, 4]}}", "{_id: 1, a: [1, 4, 3]}", "{$unset: {'a.$': 1}}"),
+            "{_id: 1, a: [1, null, 3]}");
+  // Of arrays within arrays the outermost counts; a position that the path names is none to find.
+  EXPECT_EQ(ApplyTo("{'a.b': 5}", "{_id: 1, a: [{b: [1]}, {b: [4, 5]}]}", "{$set: {'a.$.c': 1}}"),
+            "{_id: 1, a: [{b: [1]}, {b: [4, 5], c: 1}]}");
+  EXPECT_EQ(ApplyTo("{'a.1.b': 5}", "{_id: 1, a: [{}, {b: [4, 5]}]}", "{$set: {'a.1.b.$': 6}}"),
+            "{_id: 1, a: [{}, {b: [4, 6]}]}");
+  EXPECT_EQ(ApplyTo("{'a.0': 5}", "{_id: 1, a: [5]}", "{$set: {'a.$': 6}}"), "{_id: 1, a: [6]}");
+  // Of several conditions the last one that an element met; of $or the one that held.
+  EXPECT_EQ(ApplyTo("{a: 1, b: 2}", "{_id: 1, a: [1, 0], b: [0, 2]}", "{$set: {'a.$': 9}}"),
+            "{_id: 1, a: [1, 9], b: [0, 2]}");
+  EXPECT_EQ(ApplyTo("{a: 2, _id: 1}", "{_id: 1, a: [1, 2]}", "{$set: {'a.$': 9}}"),
+            "{_id: 1, a: [1, 9]}");
+  EXPECT_EQ(ApplyTo("{$or: [{$and: [{a: 1}, {b: 5}]}, {a: 2}]}", "{_id: 1, a: [1, 2]}",
+                    "{$set: {'a.$': 9}}"),
+            "{_id: 1, a: [1, 9]}");
+  // A whole array that matches has no element; nor has what a negation is about.
+  EXPECT_TRUE(absl::StrContains(ApplyTo("{a: [1, 2]}", "{_id: 1, a: [1, 2]}", "{$set: {'a.$': 9}}"),
+                                "no array element to stand for"));
+  EXPECT_TRUE(absl::StrContains(ApplyTo("{a: {$ne: 5}}", "{_id: 7, a: [1]}", "{$set: {'a.$': 9}}"),
+                                "_id: 7"));
+  EXPECT_TRUE(absl::StrContains(ApplyTo("{_id: 7}", "{_id: 7, a: [1]}", "{$set: {'a.$': 9}}"),
+                                "no array element to stand for"));
+  // $ beside positions.
+  EXPECT_EQ(ApplyTo("{'a.b': 2}", "{_id: 1, a: [{b: 1}, {b: 2}]}",
+                    "{$set: {'a.$.c': 3, 'a.1.d': 4, 'a.0.d': 5, 'a.2': 6}}"),
+            "{_id: 1, a: [{b: 1, d: 5}, {b: 2, c: 3, d: 4}, 6]}");
+  EXPECT_TRUE(absl::StrContains(
+      ApplyTo("{a: 2}", "{_id: 1, a: [1, 2]}", "{$set: {'a.$': 3, 'a.1': 4}}"), "conflict"));
+  EXPECT_EQ(ApplyTo("{a: 2}", "{_id: 1, a: [1, 2]}", "{$set: {'a.$': 3, 'a.0': 4}}"),
+            "{_id: 1, a: [4, 3]}");
+  EXPECT_TRUE(absl::StrContains(Seed("{a: 1}", "{$set: {'a.$': 2}}"), "positional operator $"));
+}
+
+// MongoDB's manual, "$[]" and "$[<identifier>]".
+TEST(UpdateTest, ElementsOfArrays) {
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [80, 88]}", "{$inc: {'g.$[]': 10}}"),
+            "{_id: 1, g: [90, 98]}");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: []}", "{$inc: {'g.$[]': 10}}"), "same");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [{s: 1}, {}]}", "{$inc: {'g.$[].s': 2}}"),
+            "{_id: 1, g: [{s: 3}, {s: 2}]}");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [95, 102, 90, 150]}", "{$set: {'g.$[x]': 100}}",
+                    "[{x: {$gte: 100}}]"),
+            "{_id: 1, g: [95, 100, 90, 100]}");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [95]}", "{$set: {'g.$[x]': 100}}", "[{x: {$gte: 100}}]"),
+            "same");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [{grade: 80, mean: 75}, {grade: 85, mean: 90}, 5]}",
+                    "{$set: {'g.$[x].mean': 100}}", "[{'x.grade': {$gte: 85}}]"),
+            "{_id: 1, g: [{grade: 80, mean: 75}, {grade: 85, mean: 100}, 5]}");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [{a: 1, b: 1}, {a: 1, b: 2}]}", "{$unset: {'g.$[x].a': 1}}",
+                    "[{$or: [{'x.b': 2}, {x: 5}]}]"),
+            "{_id: 1, g: [{a: 1, b: 1}, {b: 2}]}");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [1, 2]}", "{$unset: {'g.$[x]': 1}}", "[{x: 2}]"),
+            "{_id: 1, g: [1, null]}");
+  // Arrays within arrays.
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [{t: 'q', s: [10, 8]}, {t: 'e', s: [8, 5]}]}",
+                    "{$inc: {'g.$[t].s.$[s]': 2}}", "[{'t.t': 'q'}, {s: {$gte: 9}}]"),
+            "{_id: 1, g: [{t: 'q', s: [12, 8]}, {t: 'e', s: [8, 5]}]}");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [{s: [1, 9]}, {s: [9]}]}", "{$set: {'g.$[].s.$[s]': 0}}",
+                    "[{s: 9}]"),
+            "{_id: 1, g: [{s: [1, 0]}, {s: [0]}]}");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [[1, 2], [3]]}", "{$mul: {'g.$[].$[]': 2}}"),
+            "{_id: 1, g: [[2, 4], [6]]}");
+  // Several in one element.
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [{a: 1}, {a: 2}]}",
+                    "{$set: {'g.$[].b': 1, 'g.$[x].c': 2}, $inc: {'g.$[y].a': 5}}",
+                    "[{'x.a': 2}, {'y.a': {$gt: 0}}]"),
+            "{_id: 1, g: [{a: 6, b: 1}, {a: 7, b: 1, c: 2}]}");
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [1, 2]}", "{$set: {'g.$[x]': 5, 'g.$[y]': 6}}",
+                    "[{x: 1}, {y: 2}]"),
+            "{_id: 1, g: [5, 6]}");
+  EXPECT_TRUE(absl::StrContains(
+      ApplyTo("{}", "{_id: 7, g: [1]}", "{$set: {'g.$[x]': 5, 'g.$[y]': 6}}", "[{x: 1}, {y: 1}]"),
+      "meet in one array element"));
+  EXPECT_EQ(ApplyTo("{}", "{_id: 1, g: [[1], [2]]}", "{$push: {'g.$[]': 0}}"),
+            "{_id: 1, g: [[1, 0], [2, 0]]}");
+  EXPECT_EQ(ApplyTo("{'g.a': 2}", "{_id: 1, g: [{a: 1}, {a: 2, l: [1, 2]}]}",
+                    "{$inc: {'g.$.l.$[x]': 5}}", "[{x: {$gt: 1}}]"),
+            "{_id: 1, g: [{a: 1}, {a: 2, l: [1, 7]}]}");
+}
+
+TEST(UpdateTest, ArrayFiltersThatAreRefused) {
+  const auto error = [](std::string_view update, std::string_view filters) {
+    return ApplyTo("{}", "{_id: 1, a: [1]}", update, filters);
+  };
+  EXPECT_TRUE(absl::StrContains(error("{$set: {'a.$[x]': 1}}", "[{x: 1}, {y: 1}]"),
+                                "the identifier 'y' is not used"));
+  EXPECT_TRUE(absl::StrContains(error("{$set: {'a.$[x]': 1}}", "[{x: 1}, {'x.b': 1}]"),
+                                "two array filters for the identifier 'x'"));
+  EXPECT_TRUE(
+      absl::StrContains(error("{$set: {'a.$[x]': 1}}", "[{x: 1, y: 2}]"), "both 'x' and 'y'"));
+  EXPECT_TRUE(absl::StrContains(error("{$set: {'a.$[X]': 1}}", "[{X: 1}]"), "lowercase letter"));
+  EXPECT_TRUE(absl::StrContains(error("{$set: {'a.$[x]': 1}}", "[{}]"), "must have a condition"));
+  EXPECT_TRUE(absl::StrContains(error("{$set: {'a.$[x]': 1}}", "[5]"), "array filter"));
+  EXPECT_TRUE(absl::StrContains(error("{$set: {'a.$[x]': 1}}", "{x: 1}"), "must be an array"));
+  EXPECT_TRUE(absl::StrContains(error("{$set: {'a.$[x]': 1}}", "[{x: {$foo: 1}}]"), "$foo"));
+  EXPECT_TRUE(absl::StrContains(error("{b: 1}", "[{x: 1}]"), "replacement"));
 }
 
 TEST(UpdateTest, PaddingReachesItsLimit) {

@@ -131,6 +131,13 @@ class FilterProgram {
   // Does the document (or the array, taken as a document keyed by position) match?
   bool MatchesDocument(ValueView document) const { return Evaluate(0, document); }
 
+  // As above, and the position of the element by which it does: of the outermost array on the path
+  // of the last condition that an element met; nullopt when none did.
+  bool MatchesDocument(ValueView document, std::optional<std::size_t>* position) const {
+    position->reset();
+    return Locate(0, document, position);
+  }
+
   // For programs compiled from operators without a path ({$gte: 3}): does this value match?
   bool MatchesValue(ValueView value) const { return Evaluate(0, value); }
 
@@ -192,6 +199,101 @@ class FilterProgram {
     return TestExpanded(index, value);
   }
 
+  using Position = std::optional<std::size_t>;
+
+  // As Evaluate, and notes the position of the element that matched.
+  bool Locate(std::size_t index, ValueView value, Position* position) const {
+    const FilterNode& node = nodes_[index];
+    const std::size_t end = index + node.subtree_size;
+    switch (node.op) {
+      case FilterOp::kAnd:
+        for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
+          if (!Locate(i, value, position)) return false;
+        }
+        return true;
+      case FilterOp::kOr:
+        for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
+          Position inner = *position;
+          if (!Locate(i, value, &inner)) continue;
+          *position = inner;
+          return true;
+        }
+        return false;
+      default:
+        break;
+    }
+    if (node.path == kNoPath) return Evaluate(index, value);
+    return LocateInDocument(index, value, 0, std::nullopt, position);
+  }
+
+  // VisitPath, with the position in the outermost array on the way.
+  bool LocateInDocument(std::size_t index, ValueView document, std::size_t part, Position outer,
+                        Position* position) const {
+    const absl::Span<const std::string> parts = paths_[nodes_[index].path].parts();
+    while (document.IsDocument()) {
+      const std::optional<ValueView> value = document.Find(parts[part]);
+      if (!value) break;
+      if (++part == parts.size()) return LocateExpanded(index, *value, outer, position);
+      if (value->IsArray()) return LocateInArray(index, *value, part, outer, position);
+      document = *value;
+    }
+    return Located(Test(index, std::nullopt), outer, position);
+  }
+
+  bool LocateInArray(std::size_t index, ValueView array, std::size_t part, Position outer,
+                     Position* position) const {
+    const Path& path = paths_[nodes_[index].path];
+    const bool is_last = part + 1 == path.parts().size();
+    std::size_t i = 0;
+    for (const ValueView element : array.elements()) {
+      const Position here = outer.has_value() ? outer : Position(i);
+      if (element.IsDocument() && LocateInDocument(index, element, part, here, position)) {
+        return true;
+      }
+      if (path.position(part) == i) {
+        // A position that the path names itself is none to be found.
+        if (is_last) {
+          if (Located(Test(index, element), here, position)) return true;
+        } else if (element.IsDocument()) {
+          if (LocateInDocument(index, element, part + 1, outer, position)) return true;
+        } else if (element.IsArray()) {
+          if (LocateInArray(index, element, part + 1, outer, position)) return true;
+        }
+      }
+      ++i;
+    }
+    return false;
+  }
+
+  bool LocateExpanded(std::size_t index, ValueView value, Position outer,
+                      Position* position) const {
+    const FilterNode& node = nodes_[index];
+    const bool of_elements =
+        node.op == FilterOp::kElementMatchesDocument || node.op == FilterOp::kElementMatchesValue;
+    if ((node.expand || of_elements) && value.IsArray()) {
+      std::size_t i = 0;
+      for (const ValueView element : value.elements()) {
+        const bool matches = of_elements ? TestElement(index, element) : Test(index, element);
+        if (matches) return Located(true, outer.has_value() ? outer : Position(i), position);
+        ++i;
+      }
+      if (of_elements) return false;
+    }
+    return Located(Test(index, value), outer, position);
+  }
+
+  static bool Located(bool matches, Position found, Position* position) {
+    if (matches && found.has_value()) *position = found;
+    return matches;
+  }
+
+  // One element against an $elemMatch.
+  bool TestElement(std::size_t index, ValueView element) const {
+    return (nodes_[index].op == FilterOp::kElementMatchesValue || element.IsDocument() ||
+            element.IsArray()) &&
+           Evaluate(index + 1, element);
+  }
+
   // A value, and if it is an array first its elements.
   bool TestExpanded(std::size_t index, ValueView value) const {
     if (nodes_[index].expand && value.IsArray()) {
@@ -235,17 +337,10 @@ class FilterProgram {
       case FilterOp::kBitsAnyClear:
         return value.has_value() && TestBits(node.op, bit_masks_[node.operand], *value);
       case FilterOp::kElementMatchesDocument:
-        if (!value.has_value() || !value->IsArray()) return false;
-        for (const ValueView element : value->elements()) {
-          if ((element.IsDocument() || element.IsArray()) && Evaluate(index + 1, element)) {
-            return true;
-          }
-        }
-        return false;
       case FilterOp::kElementMatchesValue:
         if (!value.has_value() || !value->IsArray()) return false;
         for (const ValueView element : value->elements()) {
-          if (Evaluate(index + 1, element)) return true;
+          if (TestElement(index, element)) return true;
         }
         return false;
       default:

@@ -114,13 +114,24 @@ inline constexpr std::uint32_t kNoLeaf = std::numeric_limits<std::uint32_t>::max
 
 inline constexpr std::int64_t kNoPosition = -1;
 
+inline constexpr std::uint32_t kEveryElement = std::numeric_limits<std::uint32_t>::max();
+
 struct UpdateNode {
   std::string name;
-  std::int64_t position = kNoPosition;  // What the name means where the value is an array.
-  std::uint32_t leaf = kNoLeaf;         // Index into leaves; then there are no children.
+  std::int64_t position = kNoPosition;   // What the name means where the value is an array.
+  bool positional = false;               // "$": named by the element that the filter matched.
+  bool updates_elements = false;         // The children are "$[]" and "$[x]", for elements.
+  std::uint32_t filter = kEveryElement;  // Of "$[x]": index into array filters.
+  std::uint32_t leaf = kNoLeaf;          // Index into leaves; then there are no children.
   std::vector<std::uint32_t> children;
   // Name to index in `children`, where they are too many to look at each.
   absl::flat_hash_map<std::string, std::size_t> child_index;
+};
+
+// Which elements "$[identifier]" stands for: those that match as the one field of a document.
+struct ArrayFilter {
+  std::string identifier;
+  std::shared_ptr<const FilterProgram> program;
 };
 
 // Numbers in numeric order, then names in lexicographic order: the order in which new fields are
@@ -181,17 +192,31 @@ class UpdateProgram {
   bool is_replacement() const { return is_replacement_; }
   ValueView replacement() const { return replacement_; }
 
+  // A path has the positional operator $: Apply must be told the position.
+  bool needs_position() const { return !positional_path_.empty(); }
+
   // Appends `document` as the modifications leave it; false, and nothing appended, when they leave
   // it as it is. `inserting`: the document is about to be inserted, so $setOnInsert counts.
-  absl::StatusOr<bool> Apply(ValueView document, bool inserting, std::string* out) const {
+  // `position`: of the array element that $ stands for.
+  absl::StatusOr<bool> Apply(ValueView document, bool inserting,
+                             const std::optional<std::size_t>& position, std::string* out) const {
     const std::size_t begin = out->size();
     Run run;
     run.root = document;
     run.inserting = inserting;
+    run.nodes = &nodes_;
+    if (needs_position()) {
+      if (!position.has_value()) {
+        return Error(run, "the positional operator $ in the path '", DescribeText(positional_path_),
+                     "' has no array element to stand for: the filter must have a condition on the "
+                     "array that an element met;");
+      }
+      ALOS_RETURN_IF_ERROR(ResolvePosition(static_cast<std::int64_t>(*position), &run));
+    }
     absl::Status status;
     {
       Builder builder(out);
-      status = ApplyToDocument(nodes_[0], document, &builder, &run);
+      status = ApplyToDocument((*run.nodes)[0], document, &builder, &run);
     }
     if (!status.ok() || !run.changed) out->resize(begin);
     if (!status.ok()) return status;
@@ -206,7 +231,102 @@ class UpdateProgram {
     ValueView root;
     bool inserting = false;
     bool changed = false;
+    const std::vector<UpdateNode>* nodes = nullptr;  // The program's; or, where $ has become a
+    std::vector<UpdateNode> resolved;                // position, these.
+    // What several paths that meet in one element come to: numbered after `nodes`.
+    std::vector<std::unique_ptr<UpdateNode>> merged;
+    absl::flat_hash_map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> merges;
+    std::string element;  // An element as array filters see it.
   };
+
+  static const UpdateNode& NodeAt(std::uint32_t index, const Run& run) {
+    const std::size_t size = run.nodes->size();
+    return index < size ? (*run.nodes)[index] : *run.merged[index - size];
+  }
+
+  static void SortChildren(UpdateNode* node, const Run& run) {
+    std::sort(node->children.begin(), node->children.end(),
+              [&run](std::uint32_t a, std::uint32_t b) {
+                return FieldLess(NodeAt(a, run), NodeAt(b, run));
+              });
+    IndexChildren(node,
+                  [&run](std::uint32_t child) -> const UpdateNode& { return NodeAt(child, run); });
+  }
+
+  // Fills `child_index`, where there are too many children to look at each.
+  template <class NodeOf>
+  static void IndexChildren(UpdateNode* node, NodeOf&& node_of) {
+    constexpr std::size_t kLinearMax = 8;
+    node->child_index.clear();
+    if (node->children.size() <= kLinearMax) return;
+    for (std::size_t i = 0; i < node->children.size(); ++i) {
+      node->child_index.emplace(node_of(node->children[i]).name, i);
+    }
+  }
+
+  // The path of some modification at or below a node, for messages.
+  const std::string& PathAt(const UpdateNode& node, const Run& run) const {
+    const UpdateNode* current = &node;
+    while (current->leaf == kNoLeaf) current = &NodeAt(current->children[0], run);
+    return LeafOf(*current).path;
+  }
+
+  // The node that does what both do. Errors: when one of them is where the other one goes on.
+  absl::StatusOr<std::uint32_t> Merge(std::uint32_t a, std::uint32_t b, Run* run) const {
+    const auto known = run->merges.find({a, b});
+    if (known != run->merges.end()) return known->second;
+    const UpdateNode& first = NodeAt(a, *run);
+    const UpdateNode& second = NodeAt(b, *run);
+    if (first.leaf != kNoLeaf || second.leaf != kNoLeaf ||
+        first.updates_elements != second.updates_elements) {
+      return Error(*run, "the paths '", DescribeText(PathAt(first, *run)), "' and '",
+                   DescribeText(PathAt(second, *run)),
+                   "' conflict: they meet in one array element;");
+    }
+    auto merged = std::make_unique<UpdateNode>(first);
+    for (const std::uint32_t child : second.children) {
+      const std::string& name = NodeAt(child, *run).name;
+      const auto same =
+          std::find_if(merged->children.begin(), merged->children.end(),
+                       [&](std::uint32_t other) { return NodeAt(other, *run).name == name; });
+      if (same == merged->children.end()) {
+        merged->children.push_back(child);
+        continue;
+      }
+      ALOS_ASSIGN_OR_RETURN(*same, Merge(*same, child, run));
+    }
+    SortChildren(merged.get(), *run);
+    const auto index = static_cast<std::uint32_t>(run->nodes->size() + run->merged.size());
+    run->merged.push_back(std::move(merged));
+    run->merges.emplace(std::make_pair(a, b), index);
+    return index;
+  }
+
+  // Gives all "$" the name `position`. From the leaves up: a node is merged when it is done.
+  absl::Status ResolvePosition(std::int64_t position, Run* run) const {
+    run->resolved = nodes_;
+    run->nodes = &run->resolved;
+    const std::string name = absl::StrCat(position);
+    for (std::size_t i = run->resolved.size(); i-- > 0;) {
+      std::vector<std::uint32_t>& children = run->resolved[i].children;
+      const auto found = std::find_if(children.begin(), children.end(), [&](std::uint32_t child) {
+        return run->resolved[child].positional;
+      });
+      if (found == children.end()) continue;
+      const std::uint32_t child = *found;
+      run->resolved[child].name = name;
+      run->resolved[child].position = position;
+      const auto same = std::find_if(children.begin(), children.end(), [&](std::uint32_t other) {
+        return other != child && NodeAt(other, *run).name == name;
+      });
+      if (same != children.end()) {
+        ALOS_ASSIGN_OR_RETURN(*same, Merge(*same, child, run));
+        children.erase(std::find(children.begin(), children.end(), child));
+      }
+      SortChildren(&run->resolved[i], *run);
+    }
+    return absl::OkStatus();
+  }
 
   // What an element of an array is named by in messages: the document it is in.
   static std::string InDocument(const Run& run) {
@@ -219,11 +339,11 @@ class UpdateProgram {
     return absl::InvalidArgumentError(absl::StrCat("update: ", pieces..., InDocument(run)));
   }
 
-  const UpdateNode* FindChild(const UpdateNode& node, std::string_view name,
-                              std::size_t* index) const {
+  static const UpdateNode* FindChild(const UpdateNode& node, std::string_view name, const Run& run,
+                                     std::size_t* index) {
     if (node.child_index.empty()) {
       for (*index = 0; *index < node.children.size(); ++*index) {
-        const UpdateNode& child = nodes_[node.children[*index]];
+        const UpdateNode& child = NodeAt(node.children[*index], run);
         if (child.name == name) return &child;
       }
       return nullptr;
@@ -231,7 +351,7 @@ class UpdateProgram {
     const auto found = node.child_index.find(name);
     if (found == node.child_index.end()) return nullptr;
     *index = found->second;
-    return &nodes_[node.children[*index]];
+    return &NodeAt(node.children[*index], run);
   }
 
   const UpdateLeaf& LeafOf(const UpdateNode& node) const { return leaves_[node.leaf]; }
@@ -256,8 +376,9 @@ class UpdateProgram {
                                 const Run& run) const {
     if (node.leaf == kNoLeaf) {
       if (old.has_value()) return true;
+      if (node.updates_elements) return NoArray(node, old, run);
       for (const std::uint32_t child : node.children) {
-        const absl::StatusOr<bool> produces = Produces(nodes_[child], std::nullopt, run);
+        const absl::StatusOr<bool> produces = Produces(NodeAt(child, run), std::nullopt, run);
         if (!produces.ok() || *produces) return produces;
       }
       return false;
@@ -287,12 +408,12 @@ class UpdateProgram {
   // The children of `node` meet the document `document`, which is written to `builder`.
   absl::Status ApplyToDocument(const UpdateNode& node, ValueView document, Builder* builder,
                                Run* run) const {
-    const bool at_root = &node == &nodes_[0];
+    const bool at_root = &node == &(*run->nodes)[0];
     absl::InlinedVector<bool, 16> seen(node.children.size(), false);
     builder->StartDocument();
     for (const auto entry : document.entries()) {
       std::size_t index = 0;
-      const UpdateNode* child = FindChild(node, entry.key, &index);
+      const UpdateNode* child = FindChild(node, entry.key, *run, &index);
       if (child == nullptr) {
         builder->Key(entry.key).Raw(entry.value);
         continue;
@@ -314,7 +435,7 @@ class UpdateProgram {
     }
     for (std::size_t i = 0; i < node.children.size(); ++i) {
       if (seen[i]) continue;
-      const UpdateNode& child = nodes_[node.children[i]];
+      const UpdateNode& child = NodeAt(node.children[i], *run);
       const absl::StatusOr<bool> produces = Produces(child, std::nullopt, *run);
       if (!produces.ok()) return produces.status();
       if (!*produces) continue;
@@ -327,13 +448,14 @@ class UpdateProgram {
 
   // `_id` never changes; writing an equal value is fine and keeps the one that is there.
   absl::Status CheckIdUnchanged(const UpdateNode& node, ValueView id, Run* run) const {
-    Run trial = *run;
+    const bool changed = run->changed;
     std::string bytes;
     Builder builder(&bytes);
     const absl::StatusOr<bool> produces = Produces(node, id, *run);
     if (!produces.ok()) return produces.status();
     if (*produces) {
-      ALOS_RETURN_IF_ERROR(Write(node, id, &builder, &trial));
+      ALOS_RETURN_IF_ERROR(Write(node, id, &builder, run));
+      run->changed = changed;
       if (Equal(ValueView::FromTrusted(bytes), id)) return absl::OkStatus();
     }
     return Error(*run, "the field '_id' is immutable: it cannot be ",
@@ -348,7 +470,7 @@ class UpdateProgram {
     // Positions come first among the children, in ascending order.
     std::size_t next = 0;
     const auto position_of = [&](std::size_t i) {
-      return i < node.children.size() ? nodes_[node.children[i]].position : kNoPosition;
+      return i < node.children.size() ? NodeAt(node.children[i], *run).position : kNoPosition;
     };
     builder->StartArray();
     std::int64_t position = 0;
@@ -358,7 +480,7 @@ class UpdateProgram {
         ++position;
         continue;
       }
-      const UpdateNode& child = nodes_[node.children[next]];
+      const UpdateNode& child = NodeAt(node.children[next], *run);
       ALOS_RETURN_IF_ERROR(RefuseRename(child, *run));
       const absl::StatusOr<bool> produces = Produces(child, element, *run);
       if (!produces.ok()) return produces.status();
@@ -373,7 +495,7 @@ class UpdateProgram {
       ++position;
     }
     for (; next < node.children.size(); ++next) {
-      const UpdateNode& child = nodes_[node.children[next]];
+      const UpdateNode& child = NodeAt(node.children[next], *run);
       const absl::StatusOr<bool> produces = Produces(child, std::nullopt, *run);
       if (!produces.ok()) return produces.status();
       if (!*produces) continue;
@@ -397,6 +519,60 @@ class UpdateProgram {
     return absl::OkStatus();
   }
 
+  // "$[]" and "$[x]" need an array that is there.
+  absl::Status NoArray(const UpdateNode& node, const std::optional<ValueView>& old,
+                       const Run& run) const {
+    const std::string& path = PathAt(node, run);
+    if (!old.has_value()) {
+      return Error(run, "the path '", DescribeText(path), "' needs an array in '",
+                   DescribeText(node.name), "', which does not exist");
+    }
+    return Error(run, "the path '", DescribeText(path), "' updates the elements of an array, but ",
+                 DescribeField(node.name, *old), " is not one;");
+  }
+
+  // Is the element one that "$[x]" stands for?
+  bool IsSelected(std::uint32_t filter, ValueView element, Run* run) const {
+    if (filter == kEveryElement) return true;
+    const ArrayFilter& array_filter = array_filters_[filter];
+    run->element.clear();
+    Builder builder(&run->element);
+    builder.StartDocument(1).Key(array_filter.identifier).Raw(element).EndDocument();
+    return array_filter.program->MatchesDocument(ValueView::FromTrusted(run->element));
+  }
+
+  // The children of `node`, which are "$[]" and "$[x]", meet an array.
+  absl::Status ApplyToElements(const UpdateNode& node, ValueView array, Builder* builder,
+                               Run* run) const {
+    builder->StartArray();
+    for (const ValueView element : array.elements()) {
+      std::optional<std::uint32_t> selected;
+      for (const std::uint32_t child : node.children) {
+        if (!IsSelected(NodeAt(child, *run).filter, element, run)) continue;
+        if (selected.has_value()) {
+          ALOS_ASSIGN_OR_RETURN(selected, Merge(*selected, child, run));
+        } else {
+          selected = child;
+        }
+      }
+      if (!selected.has_value()) {
+        builder->Raw(element);
+        continue;
+      }
+      const UpdateNode& child = NodeAt(*selected, *run);
+      const absl::StatusOr<bool> produces = Produces(child, element, *run);
+      if (!produces.ok()) return produces.status();
+      if (*produces) {
+        ALOS_RETURN_IF_ERROR(Write(child, element, builder, run));
+      } else {
+        if (!element.IsNull()) run->changed = true;
+        builder->Null();
+      }
+    }
+    builder->EndArray();
+    return absl::OkStatus();
+  }
+
   absl::Status RefuseRename(const UpdateNode& node, const Run& run) const {
     if (node.leaf == kNoLeaf) return absl::OkStatus();
     const UpdateLeaf& leaf = LeafOf(node);
@@ -415,14 +591,18 @@ class UpdateProgram {
       run->changed = true;
       return ApplyToDocument(node, EmptyDocument(), builder, run);
     }
+    if (node.updates_elements) {
+      if (!old->IsArray()) return NoArray(node, old, *run);
+      return ApplyToElements(node, *old, builder, run);
+    }
     if (old->IsDocument()) return ApplyToDocument(node, *old, builder, run);
     if (old->IsArray()) return ApplyToArray(node, *old, builder, run);
     for (const std::uint32_t child : node.children) {
-      const absl::StatusOr<bool> produces = Produces(nodes_[child], std::nullopt, *run);
+      const absl::StatusOr<bool> produces = Produces(NodeAt(child, *run), std::nullopt, *run);
       if (!produces.ok()) return produces.status();
       if (*produces) {
-        return Error(*run, "cannot create the field '", DescribeText(nodes_[child].name), "' in ",
-                     DescribeField(node.name, *old), ", which is not a document;");
+        return Error(*run, "cannot create the field '", DescribeText(NodeAt(child, *run).name),
+                     "' in ", DescribeField(node.name, *old), ", which is not a document;");
       }
     }
     builder->Raw(*old);
@@ -692,12 +872,16 @@ class UpdateProgram {
   ValueView replacement_;
   std::vector<UpdateNode> nodes_;  // nodes_[0] is the root.
   std::vector<UpdateLeaf> leaves_;
+  std::vector<ArrayFilter> array_filters_;
+  std::string positional_path_;  // A path with $; empty: there is none.
 };
 
 // Turns an update document into a program. Used once.
 class UpdateCompiler {
  public:
-  static absl::StatusOr<std::shared_ptr<const UpdateProgram>> Compile(ValueView update) {
+  // `array_filters`: what the identifiers of "$[identifier]" mean.
+  static absl::StatusOr<std::shared_ptr<const UpdateProgram>> Compile(
+      ValueView update, const std::optional<ValueView>& array_filters = std::nullopt) {
     if (update.IsArray()) {
       return absl::InvalidArgumentError(
           "update: an aggregation pipeline as an update is not supported yet; use update operators "
@@ -728,13 +912,19 @@ class UpdateCompiler {
     UpdateCompiler compiler;
     const ValueView owned = compiler.Own(update);
     if (operators == 0) {
+      if (array_filters.has_value()) {
+        return absl::InvalidArgumentError(
+            "update: array filters belong to update operators, not to a replacement document");
+      }
       compiler.program_->is_replacement_ = true;
       compiler.program_->replacement_ = owned;
       return std::move(compiler.program_);
     }
+    if (array_filters.has_value()) ALOS_RETURN_IF_ERROR(compiler.ArrayFilters(*array_filters));
     for (const auto entry : owned.entries()) {
       ALOS_RETURN_IF_ERROR(compiler.Operator(entry.key, entry.value));
     }
+    ALOS_RETURN_IF_ERROR(compiler.CheckFiltersUsed());
     compiler.SortChildren();
     return compiler.Finish();
   }
@@ -780,13 +970,10 @@ class UpdateCompiler {
   }
 
   std::shared_ptr<const UpdateProgram> Finish() {
-    constexpr std::size_t kLinearMax = 8;
     for (UpdateNode& node : program_->nodes_) {
-      node.child_index.clear();
-      if (node.children.size() <= kLinearMax) continue;
-      for (std::size_t i = 0; i < node.children.size(); ++i) {
-        node.child_index.emplace(program_->nodes_[node.children[i]].name, i);
-      }
+      UpdateProgram::IndexChildren(&node, [this](std::uint32_t child) -> const UpdateNode& {
+        return program_->nodes_[child];
+      });
     }
     return std::move(program_);
   }
@@ -794,7 +981,7 @@ class UpdateCompiler {
   // Hangs a modification into the tree. `operand_depth`: how deep what it writes is nested.
   absl::Status Add(std::string_view name, std::string_view dotted, UpdateLeaf leaf,
                    std::size_t operand_depth) {
-    absl::StatusOr<Path> path = ParseFieldPath(dotted);
+    absl::StatusOr<Path> path = ParseUpdatePath(dotted);
     if (!path.ok()) return Error(name, ": ", path.status().message());
     if (path->parts().size() + operand_depth > kDocumentDepthMax) {
       return Error(name, " at '", DescribeText(dotted), "' would nest more than ",
@@ -805,6 +992,12 @@ class UpdateCompiler {
     std::string prefix;
     for (std::size_t i = 0; i < path->parts().size(); ++i) {
       const std::string& part = path->parts()[i];
+      const bool for_elements = IsElementOperator(part);
+      if (nodes[current].children.empty()) {
+        nodes[current].updates_elements = for_elements;
+      } else if (nodes[current].updates_elements != for_elements) {
+        return Conflict(dotted, prefix);
+      }
       absl::StrAppend(&prefix, prefix.empty() ? "" : ".", part);
       std::uint32_t next = static_cast<std::uint32_t>(nodes.size());
       const auto [known, is_new] =
@@ -815,6 +1008,13 @@ class UpdateCompiler {
         node.name = part;
         if (path->position(i).has_value()) {
           node.position = static_cast<std::int64_t>(*path->position(i));
+        }
+        if (part == "$") {
+          node.positional = true;
+          program_->positional_path_ = std::string(dotted);
+        }
+        if (for_elements) {
+          ALOS_ASSIGN_OR_RETURN(node.filter, FindFilter(part, dotted));
         }
         nodes.push_back(std::move(node));
         nodes[current].children.push_back(next);
@@ -829,6 +1029,96 @@ class UpdateCompiler {
     leaf.path = std::string(dotted);
     leaf.depth = path->parts().size();
     program_->leaves_.push_back(std::move(leaf));
+    return absl::OkStatus();
+  }
+
+  // "$[]" or "$[identifier]".
+  static bool IsElementOperator(std::string_view part) {
+    return part.starts_with("$[") && part.ends_with("]");
+  }
+
+  // The array filter of "$[identifier]", or kEveryElement for "$[]".
+  absl::StatusOr<std::uint32_t> FindFilter(std::string_view part, std::string_view dotted) {
+    const std::string_view identifier = part.substr(2, part.size() - 3);
+    if (identifier.empty()) return kEveryElement;
+    const std::vector<ArrayFilter>& filters = program_->array_filters_;
+    for (std::size_t i = 0; i < filters.size(); ++i) {
+      if (filters[i].identifier != identifier) continue;
+      filter_used_[i] = true;
+      return static_cast<std::uint32_t>(i);
+    }
+    return Error("no array filter for the identifier '", DescribeText(identifier),
+                 "' of the path '", DescribeText(dotted), "'; give one such as {",
+                 DescribeText(identifier), ": {$gte: 1}}");
+  }
+
+  absl::Status ArrayFilters(ValueView filters) {
+    if (!filters.IsArray()) {
+      return Error("array filters must be an array of filters such as [{x: {$gte: 1}}], not ",
+                   Describe(filters));
+    }
+    if (filters.size() > kArrayFiltersMax) {
+      return Error("there are ", filters.size(), " array filters; at most ", kArrayFiltersMax,
+                   " are allowed");
+    }
+    for (const ValueView filter : filters.elements()) {
+      absl::StatusOr<std::shared_ptr<const FilterProgram>> program =
+          FilterCompiler::CompileDocument(filter, "update: array filter");
+      if (!program.ok()) return program.status();
+      std::string_view identifier;
+      ALOS_RETURN_IF_ERROR(FindIdentifier(filter, &identifier));
+      if (identifier.empty()) {
+        return Error("an array filter must have a condition such as {x: {$gte: 1}}, not ",
+                     Describe(filter));
+      }
+      for (const ArrayFilter& other : program_->array_filters_) {
+        if (other.identifier != identifier) continue;
+        return Error("there are two array filters for the identifier '", DescribeText(identifier),
+                     "'; combine their conditions in one");
+      }
+      program_->array_filters_.push_back({std::string(identifier), *std::move(program)});
+    }
+    filter_used_.resize(program_->array_filters_.size(), false);
+    return absl::OkStatus();
+  }
+
+  // The one identifier that all conditions of an array filter begin with. REQUIRES: it compiles.
+  static absl::Status FindIdentifier(ValueView filter, std::string_view* identifier) {
+    for (const auto entry : filter.entries()) {
+      if (entry.key == "$comment") continue;
+      if (entry.key.starts_with('$')) {
+        for (const ValueView condition : entry.value.elements()) {
+          ALOS_RETURN_IF_ERROR(FindIdentifier(condition, identifier));
+        }
+        continue;
+      }
+      const std::string_view name = entry.key.substr(0, entry.key.find('.'));
+      if (identifier->empty()) {
+        const auto is_alphanumeric = [](char c) {
+          return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        };
+        if (name[0] < 'a' || name[0] > 'z' ||
+            !std::all_of(name.begin(), name.end(), is_alphanumeric)) {
+          return Error("the identifier '", DescribeText(name),
+                       "' of an array filter must begin with a lowercase letter and have letters "
+                       "and digits only");
+        }
+        *identifier = name;
+      } else if (*identifier != name) {
+        return Error("an array filter must have one identifier, but one has both '",
+                     DescribeText(*identifier), "' and '", DescribeText(name), "'");
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckFiltersUsed() const {
+    for (std::size_t i = 0; i < filter_used_.size(); ++i) {
+      if (filter_used_[i]) continue;
+      const std::string& identifier = program_->array_filters_[i].identifier;
+      return Error("the array filter for the identifier '", DescribeText(identifier),
+                   "' is not used: no path has $[", DescribeText(identifier), "]");
+    }
     return absl::OkStatus();
   }
 
@@ -1038,6 +1328,8 @@ class UpdateCompiler {
     }
     absl::StatusOr<Path> source = ParseFieldPath(from);
     if (!source.ok()) return Error("$rename: ", source.status().message());
+    const absl::StatusOr<Path> target_path = ParseFieldPath(to);
+    if (!target_path.ok()) return Error("$rename: ", target_path.status().message());
     UpdateLeaf removal;
     removal.kind = UpdateKind::kRenameFrom;
     ALOS_RETURN_IF_ERROR(Add("$rename", from, std::move(removal), 0));
@@ -1052,13 +1344,13 @@ class UpdateCompiler {
     if (operand.IsDocument() && operand.size() == 1) {
       const std::optional<ValueView> type = operand.Find("$type");
       if (type.has_value() && type->IsString()) {
-        if (type->AsString() == "date") return absl::OkStatus();
-        if (type->AsString() == "timestamp") {
-          return Error("$currentDate of type \"timestamp\" is not supported yet; use \"date\"");
+        // MessagePack has one type for points in time.
+        if (type->AsString() == "date" || type->AsString() == "timestamp") {
+          return absl::OkStatus();
         }
       }
     }
-    return Error("$currentDate needs true or {$type: \"date\"}, not ",
+    return Error("$currentDate needs true, {$type: \"date\"} or {$type: \"timestamp\"}, not ",
                  DescribeField(path, operand));
   }
 
@@ -1088,7 +1380,10 @@ class UpdateCompiler {
     return absl::OkStatus();
   }
 
+  static constexpr std::size_t kArrayFiltersMax = 100;
+
   std::shared_ptr<UpdateProgram> program_;
+  std::vector<bool> filter_used_;  // Parallel to the array filters.
 };
 
 }  // namespace alos::query_internal
