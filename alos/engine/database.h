@@ -965,15 +965,15 @@ absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateMatches(std::string_
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return UpdateResult{};
   std::string raw;  // outlives what the decision refers to
-  return ChangeMatches(*found, filter, once,
-                       [&](ValueView current, Decision* decision) -> absl::Status {
-                         raw.clear();
-                         ALOS_ASSIGN_OR_RETURN(const bool changed, update.Apply(current, &raw));
-                         if (!changed) return absl::OkStatus();
-                         decision->action = Decision::Action::kPut;
-                         Encode(raw, &decision->body);
-                         return absl::OkStatus();
-                       });
+  return ChangeMatches(
+      *found, filter, once, [&](ValueView current, Decision* decision) -> absl::Status {
+        raw.clear();
+        ALOS_ASSIGN_OR_RETURN(const bool changed, update.Apply(current, filter, &raw));
+        if (!changed) return absl::OkStatus();
+        decision->action = Decision::Action::kPut;
+        Encode(raw, &decision->body);
+        return absl::OkStatus();
+      });
 }
 
 template <class Policies>

@@ -96,14 +96,14 @@ class BasicTransaction {
     UpdateResult result;
     std::string id;
     std::string raw;
-    ALOS_ASSIGN_OR_RETURN(Collection * found,
-                          FindFirst(collection, filter, [&](ValueView current) -> absl::Status {
-                            result.matched = 1;
-                            ALOS_ASSIGN_OR_RETURN(const bool changed, update.Apply(current, &raw));
-                            result.modified = changed ? 1 : 0;
-                            ALOS_ASSIGN_OR_RETURN(id, EncodeId(*current.Find("_id")));
-                            return absl::OkStatus();
-                          }));
+    ALOS_ASSIGN_OR_RETURN(
+        Collection * found, FindFirst(collection, filter, [&](ValueView current) -> absl::Status {
+          result.matched = 1;
+          ALOS_ASSIGN_OR_RETURN(const bool changed, update.Apply(current, filter, &raw));
+          result.modified = changed ? 1 : 0;
+          ALOS_ASSIGN_OR_RETURN(id, EncodeId(*current.Find("_id")));
+          return absl::OkStatus();
+        }));
     if (result.modified != 0) ALOS_RETURN_IF_ERROR(Put(*found, id, std::move(raw)));
     return result;
   }

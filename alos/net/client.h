@@ -133,17 +133,22 @@ class BasicClient {
   absl::StatusOr<std::uint64_t> Count(std::string_view collection, ValueView query);
   absl::StatusOr<std::uint64_t> Count(std::string_view collection);
 
-  // How many documents matched (update) or went (delete).
-  absl::StatusOr<std::uint64_t> UpdateOne(std::string_view collection, ValueView filter,
-                                          ValueView update);
-  absl::StatusOr<std::uint64_t> UpdateMany(std::string_view collection, ValueView filter,
-                                           ValueView update);
+  // How many documents matched (update) or went (delete). `update`: operators, a replacement or (an
+  // array) a pipeline; `array_filters`: an array, what "$[x]" in its paths stands for.
+  absl::StatusOr<std::uint64_t> UpdateOne(
+      std::string_view collection, ValueView filter, ValueView update,
+      const std::optional<ValueView>& array_filters = std::nullopt);
+  absl::StatusOr<std::uint64_t> UpdateMany(
+      std::string_view collection, ValueView filter, ValueView update,
+      const std::optional<ValueView>& array_filters = std::nullopt);
   absl::StatusOr<std::uint64_t> DeleteOne(std::string_view collection, ValueView filter);
   absl::StatusOr<std::uint64_t> DeleteMany(std::string_view collection, ValueView filter);
-  absl::StatusOr<ClientUpsertOneResult> UpsertOne(std::string_view collection, ValueView filter,
-                                                  ValueView update);
-  absl::StatusOr<ClientUpsertManyResult> UpsertMany(std::string_view collection, ValueView filter,
-                                                    ValueView update);
+  absl::StatusOr<ClientUpsertOneResult> UpsertOne(
+      std::string_view collection, ValueView filter, ValueView update,
+      const std::optional<ValueView>& array_filters = std::nullopt);
+  absl::StatusOr<ClientUpsertManyResult> UpsertMany(
+      std::string_view collection, ValueView filter, ValueView update,
+      const std::optional<ValueView>& array_filters = std::nullopt);
 
   absl::Status CreateCollection(std::string_view name);
   absl::StatusOr<bool> CollectionExists(std::string_view name);
@@ -253,6 +258,16 @@ inline std::string Arguments(std::string_view name_1, ValueView value_1,
   builder.StartDocument();
   if (!name_1.empty()) builder.Key(name_1).Raw(value_1);
   if (!name_2.empty()) builder.Key(name_2).Raw(value_2);
+  builder.EndDocument();
+  return args;
+}
+
+inline std::string UpdateArguments(ValueView filter, ValueView update,
+                                   const std::optional<ValueView>& array_filters) {
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument().Key("filter").Raw(filter).Key("update").Raw(update);
+  if (array_filters.has_value()) builder.Key("array_filters").Raw(*array_filters);
   builder.EndDocument();
   return args;
 }
@@ -604,17 +619,19 @@ absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Count(std::string_view colle
 }
 
 template <class Ciphers>
-absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::UpdateOne(std::string_view collection,
-                                                              ValueView filter, ValueView update) {
-  const std::string args = net_internal::Arguments("filter", filter, "update", update);
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::UpdateOne(
+    std::string_view collection, ValueView filter, ValueView update,
+    const std::optional<ValueView>& array_filters) {
+  const std::string args = net_internal::UpdateArguments(filter, update, array_filters);
   return CallForNumber(Operation::kUpdateOne, collection, ValueView::FromTrusted(args), false,
                        "count");
 }
 
 template <class Ciphers>
-absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::UpdateMany(std::string_view collection,
-                                                               ValueView filter, ValueView update) {
-  const std::string args = net_internal::Arguments("filter", filter, "update", update);
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::UpdateMany(
+    std::string_view collection, ValueView filter, ValueView update,
+    const std::optional<ValueView>& array_filters) {
+  const std::string args = net_internal::UpdateArguments(filter, update, array_filters);
   return CallForNumber(Operation::kUpdateMany, collection, ValueView::FromTrusted(args), false,
                        "count");
 }
@@ -636,10 +653,10 @@ absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::DeleteMany(std::string_view 
 }
 
 template <class Ciphers>
-absl::StatusOr<ClientUpsertOneResult> BasicClient<Ciphers>::UpsertOne(std::string_view collection,
-                                                                      ValueView filter,
-                                                                      ValueView update) {
-  const std::string args = net_internal::Arguments("filter", filter, "update", update);
+absl::StatusOr<ClientUpsertOneResult> BasicClient<Ciphers>::UpsertOne(
+    std::string_view collection, ValueView filter, ValueView update,
+    const std::optional<ValueView>& array_filters) {
+  const std::string args = net_internal::UpdateArguments(filter, update, array_filters);
   ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kUpsertOne, collection,
                                                        ValueView::FromTrusted(args), false));
   const ValueView view = ValueView::FromTrusted(result);
@@ -656,10 +673,10 @@ absl::StatusOr<ClientUpsertOneResult> BasicClient<Ciphers>::UpsertOne(std::strin
 }
 
 template <class Ciphers>
-absl::StatusOr<ClientUpsertManyResult> BasicClient<Ciphers>::UpsertMany(std::string_view collection,
-                                                                        ValueView filter,
-                                                                        ValueView update) {
-  const std::string args = net_internal::Arguments("filter", filter, "update", update);
+absl::StatusOr<ClientUpsertManyResult> BasicClient<Ciphers>::UpsertMany(
+    std::string_view collection, ValueView filter, ValueView update,
+    const std::optional<ValueView>& array_filters) {
+  const std::string args = net_internal::UpdateArguments(filter, update, array_filters);
   ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kUpsertMany, collection,
                                                        ValueView::FromTrusted(args), false));
   ClientUpsertManyResult upsert;

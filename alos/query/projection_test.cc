@@ -101,7 +101,7 @@ TEST(ProjectionTest, ErrorsNameTheFieldAndWhatIsMissing) {
       {"{a: {$elemMatch: {b: 1}}}", {"$elemMatch", "not supported yet"}},
       {"{a: {$meta: 'textScore'}}", {"$meta", "not supported yet"}},
       {"{a: {}}", {"'a'", "empty document"}},
-      {"{'a.$': 1}", {"positional operator $", "not supported yet"}},
+      {"{'a.$': 1}", {"positional operator $", "not supported here"}},
       {"{'a..b': 1}", {"empty"}},
       {"{$a: 1}", {"$a"}},
       {"5", {"needs a document"}},

@@ -397,8 +397,8 @@ TEST(UpdateTest, ErrorsNameWhatIsWrong) {
       {"{}", "{$set: {'a.$[]': 1, 'a.0': 2}}", {"conflicts"}},
       {"{}", "{$set: {'a.0': 1, 'a.$[].b': 2}}", {"conflicts"}},
       {"{}", "{$set: {'a.$[]': 1, 'a.$[].b': 2}}", {"conflicts"}},
-      {"{}", "{$rename: {'a.$[].b': 'c'}}", {"$rename", "$[]", "cannot stand here"}},
-      {"{}", "{$rename: {a: 'b.$'}}", {"$rename", "cannot stand here"}},
+      {"{}", "{$rename: {'a.$[].b': 'c'}}", {"$rename", "$[]", "not supported here"}},
+      {"{}", "{$rename: {a: 'b.$'}}", {"$rename", "not supported here"}},
       {"{}", "{$set: {'a.$[x.b': 1}}", {"begins with '$'"}},
       {"{}", "{$set: {'a.$b': 1}}", {"'$b'", "'a.$b'"}},
   });

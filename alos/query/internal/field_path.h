@@ -33,7 +33,7 @@ inline absl::StatusOr<Path> ParseFieldPath(std::string_view dotted) {
     if (IsPositionalOperator(part)) {
       return absl::InvalidArgumentError(absl::StrCat(
           "the positional operator ", DescribeText(part), " in the path '", DescribeText(dotted),
-          "' cannot stand here; name the array position instead"));
+          "' is not supported here; name the array position instead"));
     }
     if (part[0] == '$') {
       return absl::InvalidArgumentError(absl::StrCat("the field name '", DescribeText(part),

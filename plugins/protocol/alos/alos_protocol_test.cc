@@ -394,6 +394,22 @@ TEST_F(AlosProtocolTest, UpdatesDeletesUpserts) {
             R"({"matched":1,"inserted":0})");
   EXPECT_EQ(Ask(Operation::kUpsertMany, R"({"filter":{"n":3},"update":{"$set":{"m":2}}})"),
             R"({"matched":0,"inserted":1})");
+  // Positions that the filter or array filters find.
+  Ask(Operation::kInsertOne, R"({"doc":{"_id":"g","g":[80,100,150]}})");
+  EXPECT_EQ(Ask(Operation::kUpdateOne, R"({"filter":{"g":100},"update":{"$set":{"g.$":90}}})"),
+            R"({"count":1,"updated":1})");
+  EXPECT_EQ(Ask(Operation::kUpdateMany, R"({"filter":{"_id":"g"},
+      "update":{"$set":{"g.$[x]":0}},"array_filters":[{"x":{"$gte":100}}]})"),
+            R"({"count":1,"updated":1})");
+  EXPECT_EQ(Ask(Operation::kUpsertOne, R"({"filter":{"_id":"g"},
+      "update":{"$inc":{"g.$[x]":1}},"arrayFilters":[{"x":0}]})"),
+            R"({"inserted":false})");
+  EXPECT_EQ(Ask(Operation::kFindById, R"({"id":"g"})"), R"({"_id":"g","g":[80,90,1]})");
+  Refused(Operation::kUpdateOne,
+          R"({"filter":{},"update":{"$set":{"g.$[x]":0}},"array_filters":[{"y":1}]})",
+          {"identifier 'x'"});
+  Ask(Operation::kDeleteOne, R"({"filter":{"_id":"g"}})");
+  Refused(Operation::kUpdateOne, R"({"filter":{},"update":5})", {"'update'", "object"});
   Refused(Operation::kUpdateOne, R"({"filter":{}})", {"'update'", "missing"});
   Refused(Operation::kDeleteMany, R"({})", {"'filter'", "missing"});
   Refused(Operation::kUpdateOne, R"({"filter":{},"update":{"$frobnicate":{"n":1}}})",

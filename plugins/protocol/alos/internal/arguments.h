@@ -54,6 +54,11 @@ class Arguments {
   absl::StatusOr<ValueView> Array(std::string_view field) const {
     return Typed(field, ValueType::kArray, "an array");
   }
+  absl::StatusOr<ValueView> DocumentOrArray(std::string_view field) const {
+    ALOS_ASSIGN_OR_RETURN(const ValueView value, Required(field));
+    if (value.IsDocument() || value.IsArray()) return value;
+    return WrongType(field, "an object or an array", value);
+  }
   absl::StatusOr<std::string_view> String(std::string_view field) const {
     ALOS_ASSIGN_OR_RETURN(const ValueView value, Typed(field, ValueType::kString, "a string"));
     return value.AsString();
@@ -76,6 +81,10 @@ class Arguments {
       return WrongType(field, "a whole number, 0 or more", value);
     }
     return static_cast<std::uint64_t>(*number);
+  }
+  // Absent (or nil) is nullopt.
+  std::optional<ValueView> Optional(std::string_view field) const {
+    return IsAbsent(field) ? std::nullopt : args_.Find(field);
   }
   // An array of strings; absent is empty.
   absl::StatusOr<std::vector<std::string>> OptionalStrings(std::string_view field) const {

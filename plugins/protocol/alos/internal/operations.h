@@ -39,6 +39,16 @@
 
 namespace alos::protocol_internal {
 
+// The field `update`, operators, a replacement or a pipeline, with the array filters that may stand
+// beside it as `array_filters` (or `arrayFilters`, MongoDB's spelling).
+inline absl::StatusOr<Update> CompileUpdate(const Arguments& arguments) {
+  ALOS_ASSIGN_OR_RETURN(const ValueView update, arguments.DocumentOrArray("update"));
+  Update::Options options;
+  options.array_filters = arguments.Optional("array_filters");
+  if (!options.array_filters) options.array_filters = arguments.Optional("arrayFilters");
+  return Update::Compile(update, options);
+}
+
 struct OperationLimits {
   std::size_t document_bytes_max = std::size_t{48} << 20;
   // The most that one result may take.
@@ -712,8 +722,7 @@ absl::Status Operations<Engine>::Change(const Request& request, std::string* out
     AppendNumbers("count", deleted, "deleted", deleted, out);
     return absl::OkStatus();
   }
-  ALOS_ASSIGN_OR_RETURN(const ValueView update_value, arguments.Document("update"));
-  ALOS_ASSIGN_OR_RETURN(const Update update, Update::Compile(update_value));
+  ALOS_ASSIGN_OR_RETURN(const Update update, CompileUpdate(arguments));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
   std::uint64_t matched = 0;
   if (database != nullptr) {
@@ -733,9 +742,8 @@ absl::Status Operations<Engine>::Upsert(const Request& request, std::string* out
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, arguments.Document("filter"));
-  ALOS_ASSIGN_OR_RETURN(const ValueView update_value, arguments.Document("update"));
   ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(filter_value));
-  ALOS_ASSIGN_OR_RETURN(const Update update, Update::Compile(update_value));
+  ALOS_ASSIGN_OR_RETURN(const Update update, CompileUpdate(arguments));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
   const bool one = request.operation == Operation::kUpsertOne;
   ALOS_ASSIGN_OR_RETURN(const auto result,
@@ -965,8 +973,7 @@ absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::s
     ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, inner.Document("filter"));
     ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(filter_value));
     if (!update) return transaction->DeleteOne(collection, filter).status();
-    ALOS_ASSIGN_OR_RETURN(const ValueView update_value, inner.Document("update"));
-    ALOS_ASSIGN_OR_RETURN(const Update compiled, Update::Compile(update_value));
+    ALOS_ASSIGN_OR_RETURN(const Update compiled, CompileUpdate(inner));
     return transaction->UpdateOne(collection, filter, compiled).status();
   };
 
@@ -1064,9 +1071,8 @@ absl::Status Operations<Engine>::InTransaction(const Request& request, std::stri
     }
     case Operation::kTransactionUpdateOne: {
       ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, arguments.Document("filter"));
-      ALOS_ASSIGN_OR_RETURN(const ValueView update_value, arguments.Document("update"));
       ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(filter_value));
-      ALOS_ASSIGN_OR_RETURN(const Update update, Update::Compile(update_value));
+      ALOS_ASSIGN_OR_RETURN(const Update update, CompileUpdate(arguments));
       ALOS_ASSIGN_OR_RETURN(const auto result,
                             transaction.UpdateOne(request.collection, filter, update));
       AppendNumbers("count", result.matched, "", 0, out);
