@@ -6,8 +6,12 @@
 //
 //   ./bazelw run -c opt //alos/index:column_benchmark
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <fstream>
 #include <numeric>
 #include <string>
 #include <string_view>
@@ -67,6 +71,27 @@ std::string Build(const std::vector<std::string>& keys) {
   return std::move(builder).Finish();
 }
 
+// A line of /proc/self/status, in bytes: VmRSS, VmHWM.
+double ProcessBytes(std::string_view name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (std::string_view(line).starts_with(name)) {
+      return 1024 * std::strtod(line.c_str() + name.size() + 1, nullptr);
+    }
+  }
+  return 0;
+}
+
+// Builds once more, for its memory: the most there was at once, beside the size of the image.
+void ReportMemory(benchmark::State& state, const std::vector<std::string>& keys) {
+  malloc_trim(0);
+  std::ofstream("/proc/self/clear_refs") << "5";  // The peak begins anew.
+  const double before = ProcessBytes("VmRSS:");
+  const std::string image = Build(keys);
+  state.counters["peak/image"] =
+      (ProcessBytes("VmHWM:") - before) / static_cast<double>(image.size());
+}
+
 void Report(benchmark::State& state, std::size_t image_size) {
   state.SetItemsProcessed(state.iterations() * state.range(0));
   state.counters["bytes/row"] =
@@ -77,6 +102,7 @@ void BM_BuildUnique(benchmark::State& state) {
   const std::vector<std::string> keys = Keys(state.range(0), 1, UniqueKey);
   std::size_t size = 0;
   for (auto _ : state) size = Build(keys).size();
+  ReportMemory(state, keys);
   Report(state, size);
 }
 BENCHMARK(BM_BuildUnique)->Arg(1024)->Arg(1 << 22)->Unit(benchmark::kMillisecond);
@@ -85,6 +111,7 @@ void BM_BuildText(benchmark::State& state) {
   const std::vector<std::string> keys = Keys(state.range(0), 1, TextKey);
   std::size_t size = 0;
   for (auto _ : state) size = Build(keys).size();
+  ReportMemory(state, keys);
   Report(state, size);
 }
 BENCHMARK(BM_BuildText)->Arg(1024)->Arg(1 << 20)->Unit(benchmark::kMillisecond);
@@ -94,6 +121,7 @@ void BM_BuildFew(benchmark::State& state) {
       Keys(state.range(0), 1, [](std::uint64_t number) { return UniqueKey(Mix(number) % 100); });
   std::size_t size = 0;
   for (auto _ : state) size = Build(keys).size();
+  ReportMemory(state, keys);
   Report(state, size);
 }
 BENCHMARK(BM_BuildFew)->Arg(1024)->Arg(1 << 22)->Unit(benchmark::kMillisecond);
