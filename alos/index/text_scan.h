@@ -130,10 +130,10 @@ TextScanCounts ScanText(const Dictionary& dictionary, const TrigramIndex* index,
       counts.bytes_read += key.size();
       const bool is_whole = key.size() < TrigramIndex::kTruncatedKeyBytesMin;
       if (is_whole && !pattern.Matches(key.substr(std::min<std::size_t>(key.size(), 1)))) {
-        return true;
+        return false;
       }
       goes_on = visit(code, is_whole);
-      return goes_on;
+      return !goes_on;
     });
   };
   if (!CanUseTrigrams(index, pattern.query())) {

@@ -12,6 +12,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -39,7 +40,12 @@ class Texts {
   void ForEachKey(std::uint32_t first, std::uint32_t end, Visit visit) const {
     for (std::uint32_t code = first; code < end; ++code) {
       ++keys_read_;
-      if (!visit(code, std::string_view(keys_.at(code - first_code_)))) return;
+      const std::string_view key = keys_.at(code - first_code_);
+      if constexpr (std::is_void_v<decltype(visit(code, key))>) {
+        visit(code, key);
+      } else {
+        if (visit(code, key)) return;
+      }
     }
   }
 

@@ -66,8 +66,8 @@ namespace alos {
 
 // Keys numbered by ascending codes; a Column (alos/index/column.h) is one. A key is what
 // alos/index/index_key.h makes of a string: a byte for the class, then the text.
-// ForEachKey(first, end, visit) calls visit(code, key) for the codes in [first, end), in order,
-// until it returns false. Two calls visit the same.
+// ForEachKey(first, end, visit) calls visit(code, key) for the codes in [first, end), ascending; if
+// visit returns bool, true ends it. Two calls visit the same.
 template <class T>
 concept TextDictionary = requires(const T& dictionary, std::uint32_t code,
                                   bool (*visit)(std::uint32_t, std::string_view)) {
@@ -435,7 +435,7 @@ class TrigramIndex::Builder {
       text_bytes += text.size();
       if (key.size() >= kTruncatedKeyBytesMin) add(chunk, kTruncated);
       if (index_internal::IsAscii(text)) {
-        if (text.size() < 3) return true;
+        if (text.size() < 3) return;
         const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
         const auto& folded = index_internal::kFoldedBytes;
         Trigram trigram = Trigram{folded[bytes[0]]} << 8 | folded[bytes[1]];
@@ -443,7 +443,7 @@ class TrigramIndex::Builder {
           trigram = (trigram << 8 | folded[bytes[i]]) & (kTrigramsMax - 1);
           add(chunk, trigram);
         }
-        return true;
+        return;
       }
       folded_.clear();
       AppendFoldedText(text, &folded_);
@@ -452,7 +452,6 @@ class TrigramIndex::Builder {
         trigram = (trigram << 8 | static_cast<unsigned char>(folded_[i])) & (kTrigramsMax - 1);
         if (i >= 2) add(chunk, trigram);
       }
-      return true;
     });
     return text_bytes;
   }
