@@ -10,8 +10,14 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "alos/query/internal/expression_arithmetic.h"
+#include "alos/query/internal/expression_array.h"
 #include "alos/query/internal/expression_control.h"
+#include "alos/query/internal/expression_date.h"
+#include "alos/query/internal/expression_object.h"
 #include "alos/query/internal/expression_program.h"
+#include "alos/query/internal/expression_statistics.h"
+#include "alos/query/internal/expression_string.h"
+#include "alos/query/internal/expression_type.h"
 
 namespace alos::query_internal {
 
@@ -22,7 +28,13 @@ inline const Operator* FindOperator(std::string_view name) {
       for (const Operator& op : table) all->emplace(op.name, &op);
     };
     add(expression_arithmetic::kOperators);
+    add(expression_array::kOperators);
     add(expression_control::kOperators);
+    add(expression_date::kOperators);
+    add(expression_object::kOperators);
+    add(expression_statistics::kOperators);
+    add(expression_string::kOperators);
+    add(expression_type::kOperators);
     return all;
   }();
   const auto found = operators->find(name);
@@ -34,20 +46,49 @@ inline std::string_view WhyRefused(std::string_view name) {
     std::string_view name;
     std::string_view why;
   };
+  constexpr std::string_view kNoJavaScript =
+      "alos runs no JavaScript; $reduce, $map and $switch do much of it";
+  constexpr std::string_view kNoEncryption = "there is no queryable encryption";
+  constexpr std::string_view kAccumulatorOnly =
+      "it is an accumulator, for $group and $setWindowFields";
+  constexpr std::string_view kWindowOnly = "it is for $setWindowFields only";
+  constexpr std::string_view kNoInternalTimestamp =
+      "there is no type for MongoDB's internal timestamps; dates have nanoseconds";
   static constexpr Refused kRefused[] = {
-      {"$function", "alos runs no JavaScript; write it with $reduce, $map and $switch"},
-      {"$accumulator", "alos runs no JavaScript; group with the accumulators there are"},
+      {"$function", kNoJavaScript},
+      {"$accumulator", kNoJavaScript},
+      {"$where", kNoJavaScript},
       {"$meta", "documents carry no text score, record id or search data here"},
       {"$toDecimal", "there is no decimal type; use $toDouble"},
       {"$toObjectId", "there is no ObjectId type; ids are strings, numbers or binary"},
-      {"$toUUID", "there is no UUID type; keep the UUID as a string"},
-      {"$tsIncrement",
-       "there is no type for MongoDB's internal timestamps; dates have nanoseconds"},
-      {"$tsSecond", "there is no type for MongoDB's internal timestamps; use $toLong of a date"},
-      {"$encStrContains", "there is no queryable encryption"},
-      {"$encStrEndsWith", "there is no queryable encryption"},
-      {"$encStrNormalizedEq", "there is no queryable encryption"},
-      {"$encStrStartsWith", "there is no queryable encryption"},
+      {"$createObjectId", "there is no ObjectId type; ids are strings, numbers or binary"},
+      {"$toUUID",
+       "there is no UUID type; {$convert: {to: 'binData', format: 'uuid'}} gives its bytes"},
+      {"$tsIncrement", kNoInternalTimestamp},
+      {"$tsSecond", kNoInternalTimestamp},
+      {"$encStrContains", kNoEncryption},
+      {"$encStrEndsWith", kNoEncryption},
+      {"$encStrNormalizedEq", kNoEncryption},
+      {"$encStrStartsWith", kNoEncryption},
+      {"$addToSet", kAccumulatorOnly},
+      {"$bottom", kAccumulatorOnly},
+      {"$bottomN", kAccumulatorOnly},
+      {"$count", kAccumulatorOnly},
+      {"$push", kAccumulatorOnly},
+      {"$top", kAccumulatorOnly},
+      {"$topN", kAccumulatorOnly},
+      {"$covariancePop", kWindowOnly},
+      {"$covarianceSamp", kWindowOnly},
+      {"$denseRank", kWindowOnly},
+      {"$derivative", kWindowOnly},
+      {"$documentNumber", kWindowOnly},
+      {"$expMovingAvg", kWindowOnly},
+      {"$integral", kWindowOnly},
+      {"$linearFill", kWindowOnly},
+      {"$locf", kWindowOnly},
+      {"$minMaxScaler", kWindowOnly},
+      {"$rank", kWindowOnly},
+      {"$shift", kWindowOnly},
   };
   for (const Refused& refused : kRefused) {
     if (refused.name == name) return refused.why;

@@ -62,8 +62,6 @@ struct Operator {
   NodeCompiler compile = nullptr;
   // Looks at what was compiled and prepares `extra`, for arguments that are constants.
   absl::Status (*prepare)(ExpressionCompiler& compiler, Node& node) = nullptr;
-  // Always the same result for the same arguments.
-  bool is_pure = true;
 };
 
 struct Node {
@@ -229,8 +227,26 @@ class ExpressionCompiler {
     program_.folded.emplace_back(value.bytes());
     return Constant(ValueView::FromTrusted(program_.folded.back()));
   }
-  // `node` once more as a constant, if its arguments are.
+  // The value of `node` as a constant, if it can be had. REQUIRES: its arguments are constants.
   const Node* Fold(const Node* node);
+  // Fold, if the arguments are constants.
+  const Node* FoldIfConstant(const Node* node) {
+    for (const Node* const argument : node->arguments) {
+      if (argument != nullptr && !IsConstant(argument)) return node;
+    }
+    return Fold(node);
+  }
+
+  // The arguments of `node`, from a document of `names`; see Operator.
+  absl::Status CompileNamed(const Operator& op, absl::Span<const std::string_view> names,
+                            ValueView argument, Node* node);
+
+  // $$CURRENT.
+  const Node* Current() {
+    Node* const node = NewNode(&EvaluateVariable);
+    node->slot = CurrentSlot();
+    return node;
+  }
 
   // Names a variable for what is compiled until the matching PopVariables.
   std::size_t PushVariable(std::string_view name) {
@@ -250,13 +266,19 @@ class ExpressionCompiler {
   }
 
  private:
+  std::size_t CurrentSlot() const {
+    std::size_t slot = 0;
+    for (const Variable& variable : variables_) {  // the last one counts
+      if (variable.name == "CURRENT") slot = variable.slot;
+    }
+    return slot;
+  }
   absl::StatusOr<const Node*> CompileAny(ValueView specification);
   absl::StatusOr<const Node*> CompileText(std::string_view text, ValueView whole);
   absl::StatusOr<const Node*> CompileVariable(std::string_view text);
   absl::StatusOr<const Node*> CompileObject(ValueView specification);
   absl::StatusOr<const Node*> PathFrom(std::size_t slot, std::string_view dotted,
                                        std::string_view shown);
-  absl::Status CompileNamed(const Operator& op, ValueView argument, Node* node);
 
   ExpressionProgram& program_;
   std::vector<Variable> variables_;
@@ -313,11 +335,7 @@ inline absl::StatusOr<const Node*> ExpressionCompiler::CompileText(std::string_v
         "'$' alone is no field path; write {$literal: '$'} for the text");
   }
   if (text.starts_with("$$")) return CompileVariable(text);
-  std::size_t slot = 0;
-  for (const Variable& variable : variables_) {  // the last one counts
-    if (variable.name == "CURRENT") slot = variable.slot;
-  }
-  return PathFrom(slot, text.substr(1), text);
+  return PathFrom(CurrentSlot(), text.substr(1), text);
 }
 
 inline absl::StatusOr<const Node*> ExpressionCompiler::PathFrom(std::size_t slot,
@@ -429,11 +447,12 @@ inline absl::StatusOr<const Node*> ExpressionCompiler::CompileObject(ValueView s
   return constant ? Fold(node) : node;
 }
 
-inline absl::Status ExpressionCompiler::CompileNamed(const Operator& op, ValueView argument,
-                                                     Node* node) {
-  const auto listed = [&op] {
+inline absl::Status ExpressionCompiler::CompileNamed(const Operator& op,
+                                                     absl::Span<const std::string_view> names,
+                                                     ValueView argument, Node* node) {
+  const auto listed = [names] {
     std::string list;
-    for (std::string_view name : op.names) {
+    for (std::string_view name : names) {
       if (name.ends_with('?')) name.remove_suffix(1);
       absl::StrAppend(&list, list.empty() ? "" : ", ", name);
     }
@@ -443,21 +462,20 @@ inline absl::Status ExpressionCompiler::CompileNamed(const Operator& op, ValueVi
     return Error(op, "expected an object with the fields ", listed(), "; found ",
                  Describe(argument));
   }
-  node->arguments.resize(op.names.size(), nullptr);
+  node->arguments.resize(names.size(), nullptr);
   for (const auto [key, value] : argument.entries()) {
     std::size_t index = 0;
-    while (index < op.names.size() && op.names[index] != key &&
-           op.names[index] != absl::StrCat(key, "?")) {
+    while (index < names.size() && names[index] != key && names[index] != absl::StrCat(key, "?")) {
       ++index;
     }
-    if (index == op.names.size()) {
+    if (index == names.size()) {
       return Error(op, "unknown field '", DescribeText(key), "'; known are ", listed());
     }
     ALOS_ASSIGN_OR_RETURN(node->arguments[index], Compile(value));
   }
-  for (std::size_t i = 0; i < op.names.size(); ++i) {
-    if (node->arguments[i] == nullptr && !op.names[i].ends_with('?')) {
-      return Error(op, "the field '", op.names[i], "' is missing");
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (node->arguments[i] == nullptr && !names[i].ends_with('?')) {
+      return Error(op, "the field '", names[i], "' is missing");
     }
   }
   return absl::OkStatus();
@@ -468,7 +486,7 @@ inline absl::StatusOr<const Node*> ExpressionCompiler::CompileOperator(const Ope
   if (op.compile != nullptr) return op.compile(*this, op, argument);
   Node* const node = NewNode(op.evaluate, &op);
   if (!op.names.empty()) {
-    ALOS_RETURN_IF_ERROR(CompileNamed(op, argument, node));
+    ALOS_RETURN_IF_ERROR(CompileNamed(op, op.names, argument, node));
   } else if (argument.IsArray()) {
     for (const ValueView element : argument.elements()) {
       ALOS_ASSIGN_OR_RETURN(const Node* const compiled, Compile(element));
@@ -492,11 +510,7 @@ inline absl::StatusOr<const Node*> ExpressionCompiler::CompileOperator(const Ope
     }
   }
   if (op.prepare != nullptr) ALOS_RETURN_IF_ERROR(op.prepare(*this, *node));
-  if (!op.is_pure) return node;
-  for (const Node* const compiled : node->arguments) {
-    if (compiled != nullptr && !IsConstant(compiled)) return node;
-  }
-  return Fold(node);
+  return FoldIfConstant(node);
 }
 
 inline const Node* ExpressionCompiler::Fold(const Node* node) {
