@@ -427,6 +427,18 @@ TEST(FilterTest, ErrorsNameTheOperatorThePathAndTheRemedy) {
   }
 }
 
+TEST(FilterTest, WhatIsInTheManualOnlyIsRefusedByName) {
+  for (const std::string_view name :
+       {"$where", "$geoIntersects", "$geoWithin", "$near", "$nearSphere", "$box", "$center",
+        "$centerSphere", "$geometry", "$maxDistance", "$minDistance", "$polygon", "$uniqueDocs",
+        "$natural", "$sampleRate", "$rand", "$meta"}) {
+    const std::string refusal = absl::StrCat("the operator ", name, " is not supported yet");
+    EXPECT_TRUE(absl::StrContains(CompileError(absl::StrCat("{", name, ": 1}")), refusal)) << name;
+    EXPECT_TRUE(absl::StrContains(CompileError(absl::StrCat("{a: {", name, ": 1}}")), refusal))
+        << name;
+  }
+}
+
 TEST(FilterTest, PatternsAreBounded) {
   const std::string longest(1024, 'a');
   EXPECT_EQ(CompileError(absl::StrCat("{a: {$regex: '", longest, "'}}")), "");
