@@ -21,6 +21,7 @@
 #include "absl/types/span.h"
 #include "alos/document/id.h"
 #include "alos/document/value.h"
+#include "alos/query/expression.h"
 #include "alos/query/internal/filter_program.h"
 
 namespace alos {
@@ -33,8 +34,8 @@ using query_internal::FilterContext;
 //
 // Operators: implicit equality, $eq $ne $gt $gte $lt $lte $in $nin, $and $or $nor $not, $exists
 // $type, $regex (with $options), $mod, $all $elemMatch $size, $bitsAllSet $bitsAllClear $bitsAnySet
-// $bitsAnyClear; $jsonSchema and, over fields that the context names, $text; $comment is taken and
-// ignored.
+// $bitsAnyClear; $expr, $jsonSchema and, over fields that the context names, $text; $comment is
+// taken and ignored.
 //
 // The rules that surprise, all of them MongoDB's:
 //  - {a: null} matches a document without `a`, too; so do $in with null, $gte null and $lte null.
@@ -52,7 +53,8 @@ using query_internal::FilterContext;
 // Lifetime: owns all it needs; the bytes it was compiled from may go.
 // Durability: none.
 // Errors: Compile returns kInvalidArgument naming the path, the operator and what was expected.
-//   Matching cannot fail: a document of another shape simply does not match.
+//   Matching cannot fail: a document of another shape simply does not match. Only $expr can (a
+//   division by zero): whoever wants to know asks may_fail(), and then for the error.
 // Cost: compilation walks the filter once and copies it. Matching looks each path up by itself,
 //   decodes nothing else and does not allocate (RE2 keeps a bounded cache of its own per pattern).
 class Filter {
@@ -68,8 +70,20 @@ class Filter {
     return Filter(*std::move(program));
   }
 
-  // REQUIRES: `document` is a document.
-  bool Matches(ValueView document) const { return program_->MatchesDocument(document); }
+  // REQUIRES: `document` is a document. When an expression fails, it does not match, and *error, if
+  // given and OK before, says why.
+  bool Matches(ValueView document, absl::Status* error = nullptr) const {
+    return program_->MatchesDocument(document, error);
+  }
+
+  // As above, for the stages of a pipeline: expressions are evaluated with the time and the
+  // variables of `state`, which the caller resets.
+  absl::StatusOr<bool> Matches(ValueView document, EvaluationState& state) const {
+    return program_->MatchesDocument(document, state);
+  }
+
+  // Whether matching can fail: there is an $expr.
+  bool may_fail() const { return !program_->expressions().empty(); }
 
   // As Matches, and what the positional operator $ of an update stands for: the position of the
   // element that met a condition, in the outermost array on the condition's path. Of several

@@ -4,6 +4,7 @@
 #include "alos/query/filter.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -335,6 +337,74 @@ TEST(FilterTest, JsonSchema) {
                                 "cannot stand inside a condition on an array's elements"));
 }
 
+TEST(FilterTest, Expressions) {
+  Check({
+      {"{$expr: {$gt: ['$spent', '$budget']}}",
+       {"{spent: 5, budget: 4}", "{spent: 1}"},
+       {"{spent: 4, budget: 4}", "{}"}},
+      {"{a: 1, $expr: {$eq: ['$b', '$c']}}", {"{a: 1, b: 2, c: 2}"}, {"{a: 2, b: 2, c: 2}"}},
+      {"{$or: [{a: 1}, {$expr: {$eq: ['$b', 2]}}]}", {"{a: 1}", "{b: 2}"}, {"{b: 3}"}},
+      {"{$nor: [{$expr: '$a'}]}", {"{}", "{a: 0}", "{a: null}"}, {"{a: 1}", "{a: ''}"}},
+      {"{$expr: true}", {"{}"}, {}},
+      {"{$expr: {$literal: 0}}", {}, {"{}", "{a: 1}"}},
+  });
+  EXPECT_TRUE(Filter::Compile(ShellDocument("{$expr: 1}").view())->matches_everything());
+}
+
+TEST(FilterTest, AFailingExpressionDoesNotMatchAndSaysWhy) {
+  for (const std::string_view text :
+       {"{$expr: {$add: ['$a', 1]}}", "{$nor: [{$expr: {$eq: [{$add: ['$a', 1]}, 3]}}]}"}) {
+    const Filter filter = *Filter::Compile(ShellDocument(text).view());
+    EXPECT_TRUE(filter.may_fail());
+    absl::Status error;
+    EXPECT_TRUE(filter.Matches(ShellDocument("{a: 1}").view(), &error));
+    EXPECT_TRUE(error.ok());
+    EXPECT_FALSE(filter.Matches(ShellDocument("{a: 'x'}").view(), &error));
+    EXPECT_TRUE(absl::StrContains(error.message(), "$expr: ")) << error;
+    EXPECT_FALSE(filter.Matches(ShellDocument("{a: 'x'}").view()));
+    EvaluationState state(Timestamp{});
+    EXPECT_EQ(filter.Matches(ShellDocument("{a: 'x'}").view(), state).status(), error);
+    state.Reset();
+    EXPECT_TRUE(*filter.Matches(ShellDocument("{a: 1}").view(), state));
+  }
+  EXPECT_FALSE(Filter::Compile(ShellDocument("{a: 1}").view())->may_fail());
+}
+
+TEST(FilterTest, ExpressionsSeeTheVariablesOfTheirContext) {
+  VariableScope scope;
+  const std::size_t slot = *scope.Declare("x");
+  FilterContext context;
+  context.variables = &scope;
+  const Filter filter =
+      *Filter::Compile(ShellDocument("{$expr: {$eq: ['$a', '$$x']}}").view(), context);
+  EvaluationState state(Timestamp{});
+  const ShellDocument value("[5]");
+  state.SetVariable(slot, value.view().At(0));
+  EXPECT_TRUE(*filter.Matches(ShellDocument("{a: 5}").view(), state));
+  EXPECT_FALSE(*filter.Matches(ShellDocument("{a: 6}").view(), state));
+  EXPECT_TRUE(absl::StrContains(CompileError("{$expr: '$$x'}"), "x"));
+}
+
+// Several threads match with one filter at once: each with memory of its own.
+TEST(FilterTest, ExpressionsAreEvaluatedByManyThreads) {
+  const Filter filter =
+      *Filter::Compile(ShellDocument("{$expr: {$eq: [{$add: ['$a', 1]}, 3]}}").view());
+  std::vector<std::thread> threads;
+  std::atomic<int> matches = 0;
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&] {
+      const ShellDocument yes("{a: 2}");
+      const ShellDocument no("{a: 3}");
+      for (int i = 0; i < 2000; ++i) {
+        matches += filter.Matches(yes.view()) ? 1 : 0;
+        matches += filter.Matches(no.view()) ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(matches, 6 * 2000);
+}
+
 TEST(FilterTest, Text) {
   FilterContext context;
   context.text_fields = {"title", "body"};
@@ -368,7 +438,9 @@ TEST(FilterTest, ErrorsNameTheOperatorThePathAndTheRemedy) {
       {"{a: {$or: [{b: 1}]}}", {"$or", "outside a field"}},
       {"{a: {$near: 1}}", {"$near is not supported yet"}},
       {"{$where: 'x'}", {"$where is not supported yet"}},
-      {"{$expr: {}}", {"$expr is not supported yet"}},
+      {"{$expr: {$foo: 1}}", {"'$expr'", "$foo"}},
+      {"{a: {$expr: 1}}", {"$expr", "outside a field"}},
+      {"{a: {$elemMatch: {$expr: 1}}}", {"$expr", "whole documents"}},
       {"{$text: {$search: 'x'}}", {"$text", "text index required"}},
       {"{a: {$text: {$search: 'x'}}}", {"$text", "outside a field"}},
       {"{a: {$jsonSchema: {}}}", {"$jsonSchema", "outside a field"}},

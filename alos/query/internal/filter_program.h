@@ -16,6 +16,8 @@
 #define ALOS_QUERY_INTERNAL_FILTER_PROGRAM_H_
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cmath>
 #include <compare>
 #include <cstddef>
@@ -34,11 +36,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/compare.h"
 #include "alos/document/path.h"
 #include "alos/document/value.h"
+#include "alos/query/expression.h"
 #include "alos/query/internal/describe.h"
 #include "alos/query/internal/json_schema.h"
 #include "alos/query/internal/regex.h"
@@ -80,6 +85,7 @@ enum class FilterOp : std::uint8_t {
   // Over the whole document; no path.
   kJsonSchema,  // By index into `schemas`.
   kText,        // By index into `texts`.
+  kExpression,  // By index into `expressions`.
 };
 
 inline constexpr std::uint32_t kNoPath = std::numeric_limits<std::uint32_t>::max();
@@ -107,6 +113,48 @@ struct BitMask {
 struct FilterContext {
   // The fields that $text searches, dotted, or "$**" for all. With none, $text is refused.
   std::vector<std::string> text_fields;
+  // The variables that $expr may use; null: none of its own. Their values are in the state that the
+  // filter is then to be given.
+  const VariableScope* variables = nullptr;
+};
+
+// States for evaluating expressions, to be borrowed by whoever matches without one of their own.
+//
+// Threads: any number may Take and Return at once. Cost: an atomic exchange each, while no more
+// threads match at once than there are places.
+class EvaluationStates {
+ public:
+  explicit EvaluationStates(Timestamp now) : now_(now) {}
+  ~EvaluationStates() {
+    for (std::atomic<EvaluationState*>& place : places_) delete place.load();
+  }
+  EvaluationStates(const EvaluationStates&) = delete;
+  EvaluationStates& operator=(const EvaluationStates&) = delete;
+
+  std::unique_ptr<EvaluationState> Take() {
+    for (std::atomic<EvaluationState*>& place : places_) {
+      if (place.load(std::memory_order_relaxed) == nullptr) continue;
+      std::unique_ptr<EvaluationState> state(place.exchange(nullptr, std::memory_order_acquire));
+      if (state != nullptr) return state;
+    }
+    return std::make_unique<EvaluationState>(now_);
+  }
+
+  void Return(std::unique_ptr<EvaluationState> state) {
+    state->Reset();
+    for (std::atomic<EvaluationState*>& place : places_) {
+      EvaluationState* none = nullptr;
+      if (place.compare_exchange_strong(none, state.get(), std::memory_order_release,
+                                        std::memory_order_relaxed)) {
+        state.release();  // NOLINT(bugprone-unused-return-value): the place owns it now.
+        return;
+      }
+    }
+  }
+
+ private:
+  Timestamp now_;
+  std::array<std::atomic<EvaluationState*>, 4> places_{};
 };
 
 inline bool IsNan(ValueView value) {
@@ -128,24 +176,41 @@ class FilterProgram {
     std::unique_ptr<const re2::RE2> compiled;
   };
 
-  // Does the document (or the array, taken as a document keyed by position) match?
-  bool MatchesDocument(ValueView document) const { return Evaluate(0, document); }
+  // Does the document (or the array, taken as a document keyed by position) match? When an
+  // expression fails it does not, and *error, if not null, says why.
+  bool MatchesDocument(ValueView document, absl::Status* error = nullptr) const {
+    if (expressions_.empty()) return Evaluate(0, document, nullptr);
+    return WithState(error,
+                     [&](Expressions* expressions) { return Evaluate(0, document, expressions); });
+  }
+
+  // As above, with the time, the variables and the memory of `state`, which the caller resets.
+  absl::StatusOr<bool> MatchesDocument(ValueView document, EvaluationState& state) const {
+    Expressions expressions{&state, absl::OkStatus()};
+    const bool matches = Evaluate(0, document, &expressions);
+    if (!expressions.status.ok()) return std::move(expressions.status);
+    return matches;
+  }
 
   // As above, and the position of the element by which it does: of the outermost array on the path
   // of the last condition that an element met; nullopt when none did.
   bool MatchesDocument(ValueView document, std::optional<std::size_t>* position) const {
     position->reset();
-    return Locate(0, document, position);
+    if (expressions_.empty()) return Locate(0, document, position, nullptr);
+    return WithState(nullptr, [&](Expressions* expressions) {
+      return Locate(0, document, position, expressions);
+    });
   }
 
   // For programs compiled from operators without a path ({$gte: 3}): does this value match?
-  bool MatchesValue(ValueView value) const { return Evaluate(0, value); }
+  bool MatchesValue(ValueView value) const { return Evaluate(0, value, nullptr); }
 
   const std::vector<FilterNode>& nodes() const { return nodes_; }
   const std::vector<Path>& paths() const { return paths_; }
   const std::vector<List>& lists() const { return lists_; }
   const std::vector<Regex>& regexes() const { return regexes_; }
   const std::vector<TextSearch>& texts() const { return texts_; }
+  const std::vector<Expression>& expressions() const { return expressions_; }
 
   // Does one value, or nullopt for a missing one, meet the predicate at `index`? An array is tested
   // as a whole: who asks on behalf of a path has expanded it as `expand` and VisitPath say.
@@ -157,7 +222,36 @@ class FilterProgram {
  private:
   friend class FilterCompiler;
 
-  bool Evaluate(std::size_t index, ValueView value) const {
+  // What evaluating expressions takes, and the first error of one.
+  struct Expressions {
+    EvaluationState* state;
+    absl::Status status;
+  };
+
+  template <class Match>
+  bool WithState(absl::Status* error, Match&& match) const {
+    std::unique_ptr<EvaluationState> state = states_->Take();
+    Expressions expressions{state.get(), absl::OkStatus()};
+    const bool matches = match(&expressions);
+    states_->Return(std::move(state));
+    if (expressions.status.ok()) return matches;
+    if (error != nullptr) *error = std::move(expressions.status);
+    return false;
+  }
+
+  bool EvaluateExpression(const Expression& expression, ValueView document,
+                          Expressions* expressions) const {
+    if (!expressions->status.ok()) return false;
+    const absl::StatusOr<bool> holds = expression.EvaluateBool(document, *expressions->state);
+    if (!holds.ok()) {
+      expressions->status =
+          absl::Status(holds.status().code(), absl::StrCat("$expr: ", holds.status().message()));
+    }
+    return holds.ok() && *holds;
+  }
+
+  // `expressions` may be null where there can be none.
+  bool Evaluate(std::size_t index, ValueView value, Expressions* expressions) const {
     const FilterNode& node = nodes_[index];
     const std::size_t end = index + node.subtree_size;
     switch (node.op) {
@@ -167,25 +261,27 @@ class FilterProgram {
         return false;
       case FilterOp::kAnd:
         for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
-          if (!Evaluate(i, value)) return false;
+          if (!Evaluate(i, value, expressions)) return false;
         }
         return true;
       case FilterOp::kOr:
         for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
-          if (Evaluate(i, value)) return true;
+          if (Evaluate(i, value, expressions)) return true;
         }
         return false;
       case FilterOp::kNor:
         for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
-          if (Evaluate(i, value)) return false;
+          if (Evaluate(i, value, expressions)) return false;
         }
         return true;
       case FilterOp::kNot:
-        return !Evaluate(index + 1, value);
+        return !Evaluate(index + 1, value, expressions);
       case FilterOp::kJsonSchema:
         return schemas_[node.operand].Matches(value);
       case FilterOp::kText:
         return texts_[node.operand].Matches(value);
+      case FilterOp::kExpression:
+        return EvaluateExpression(expressions_[node.operand], value, expressions);
       default:
         break;
     }
@@ -202,19 +298,20 @@ class FilterProgram {
   using Position = std::optional<std::size_t>;
 
   // As Evaluate, and notes the position of the element that matched.
-  bool Locate(std::size_t index, ValueView value, Position* position) const {
+  bool Locate(std::size_t index, ValueView value, Position* position,
+              Expressions* expressions) const {
     const FilterNode& node = nodes_[index];
     const std::size_t end = index + node.subtree_size;
     switch (node.op) {
       case FilterOp::kAnd:
         for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
-          if (!Locate(i, value, position)) return false;
+          if (!Locate(i, value, position, expressions)) return false;
         }
         return true;
       case FilterOp::kOr:
         for (std::size_t i = index + 1; i < end; i += nodes_[i].subtree_size) {
           Position inner = *position;
-          if (!Locate(i, value, &inner)) continue;
+          if (!Locate(i, value, &inner, expressions)) continue;
           *position = inner;
           return true;
         }
@@ -222,7 +319,7 @@ class FilterProgram {
       default:
         break;
     }
-    if (node.path == kNoPath) return Evaluate(index, value);
+    if (node.path == kNoPath) return Evaluate(index, value, expressions);
     return LocateInDocument(index, value, 0, std::nullopt, position);
   }
 
@@ -291,7 +388,7 @@ class FilterProgram {
   bool TestElement(std::size_t index, ValueView element) const {
     return (nodes_[index].op == FilterOp::kElementMatchesValue || element.IsDocument() ||
             element.IsArray()) &&
-           Evaluate(index + 1, element);
+           Evaluate(index + 1, element, nullptr);
   }
 
   // A value, and if it is an array first its elements.
@@ -469,6 +566,8 @@ class FilterProgram {
   std::vector<BitMask> bit_masks_;
   std::vector<JsonSchema> schemas_;
   std::vector<TextSearch> texts_;
+  std::vector<Expression> expressions_;
+  std::unique_ptr<EvaluationStates> states_;  // Null without expressions.
 };
 
 // Turns a filter document into a program. Used once.
@@ -558,10 +657,9 @@ class FilterCompiler {
   static bool IsKnownElsewhere(std::string_view name) {
     // In MongoDB's manual, not here yet.
     static constexpr std::string_view kNames[] = {
-        "$expr",         "$where",    "$geoIntersects", "$geoWithin",  "$near",
-        "$nearSphere",   "$rand",     "$natural",       "$sampleRate", "$minDistance",
-        "$maxDistance",  "$geometry", "$within",        "$box",        "$center",
-        "$centerSphere", "$polygon",  "$uniqueDocs",    "$meta"};
+        "$where",   "$geoIntersects", "$geoWithin",    "$near",        "$nearSphere", "$rand",
+        "$natural", "$sampleRate",    "$minDistance",  "$maxDistance", "$geometry",   "$within",
+        "$box",     "$center",        "$centerSphere", "$polygon",     "$uniqueDocs", "$meta"};
     return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
   }
 
@@ -581,7 +679,7 @@ class FilterCompiler {
                    ": ...}}; $and, $or and $nor are the "
                    "operators that stand without one");
     }
-    if (!top_level && (name == "$jsonSchema" || name == "$text")) {
+    if (!top_level && (name == "$jsonSchema" || name == "$text" || name == "$expr")) {
       return Error("the operator ", name, " is about whole documents and stands outside a field");
     }
     if (!top_level && (name == "$and" || name == "$or" || name == "$nor")) {
@@ -659,6 +757,7 @@ class FilterCompiler {
     if (name == "$nor") return Group(FilterOp::kNor, name, operand, depth);
     if (name == "$jsonSchema") return Schema(name, operand);
     if (name == "$text") return Text(name, operand);
+    if (name == "$expr") return Expr(name, operand);
     return UnknownOperator(name, true);
   }
 
@@ -790,6 +889,27 @@ class FilterCompiler {
     if (!text.ok()) return Error(text.status().message());
     Emit(FilterOp::kText).operand = static_cast<std::uint32_t>(program_->texts_.size());
     program_->texts_.push_back(*std::move(text));
+    return absl::OkStatus();
+  }
+
+  absl::Status Expr(std::string_view name, ValueView operand) {
+    ALOS_RETURN_IF_ERROR(CheckWholeDocument(name));
+    absl::StatusOr<Expression> expression = Expression::Compile(
+        operand, context_->variables != nullptr ? *context_->variables : VariableScope());
+    if (!expression.ok()) return Error(expression.status().message());
+    if (expression->is_constant()) {
+      Emit(Expression::IsTrue(expression->constant()) ? FilterOp::kTrue : FilterOp::kFalse);
+      return absl::OkStatus();
+    }
+    Emit(FilterOp::kExpression).operand = static_cast<std::uint32_t>(program_->expressions_.size());
+    program_->expressions_.push_back(*std::move(expression));
+    if (program_->states_ == nullptr) {
+      const std::int64_t milliseconds = absl::ToUnixMillis(absl::Now());
+      Timestamp now;
+      now.seconds = milliseconds / 1000;
+      now.nanoseconds = static_cast<std::uint32_t>(milliseconds % 1000) * 1'000'000u;
+      program_->states_ = std::make_unique<EvaluationStates>(now);
+    }
     return absl::OkStatus();
   }
 
