@@ -928,7 +928,8 @@ absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(Collection& 
         const std::uint64_t timestamp,
         WriteDocument(collection, id,
                       [&](std::optional<ValueView> current, Decision* decision) -> absl::Status {
-                        if (!current || !filter.Matches(*current)) return absl::OkStatus();
+                        absl::Status error;  // of an expression of the filter
+                        if (!current || !filter.Matches(*current, &error)) return error;
                         matched = true;
                         return change(*current, decision);
                       }));

@@ -185,7 +185,10 @@ class BasicTransaction {
       has_writes = true;
       if (!own->second) continue;
       const ValueView document = ValueView::FromTrusted(*own->second);
-      if (filter.Matches(document) && !visit(document)) return absl::OkStatus();
+      absl::Status error;  // of an expression of the filter
+      const bool matches = filter.Matches(document, &error);
+      if (!error.ok()) return error;
+      if (matches && !visit(document)) return absl::OkStatus();
     }
     absl::Status status;
     ALOS_RETURN_IF_ERROR(
