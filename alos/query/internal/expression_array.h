@@ -12,13 +12,11 @@
 #include <limits>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -30,25 +28,10 @@
 #include "alos/query/internal/expression_evaluation.h"
 #include "alos/query/internal/expression_number.h"
 #include "alos/query/internal/expression_program.h"
+#include "alos/query/internal/value_set.h"
 #include "alos/query/sort.h"
 
 namespace alos::query_internal {
-
-// Values by what they are, not how they are encoded: 1 and 1.0 are one. The seed is new in each
-// process, so that nobody can make values that all collide.
-struct ValueHash {
-  std::size_t operator()(ValueView value) const {
-    static const std::uint64_t seed = [] {
-      std::random_device device;
-      return (std::uint64_t{device()} << 32) | device();
-    }();
-    return HashValue(value, seed);
-  }
-};
-struct ValueEqual {
-  bool operator()(ValueView a, ValueView b) const { return Equal(a, b); }
-};
-using ValueSet = absl::flat_hash_set<ValueView, ValueHash, ValueEqual>;
 
 namespace expression_array {
 

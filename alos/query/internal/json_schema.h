@@ -123,7 +123,7 @@ class JsonSchema {
   bool Matches(Index index, ValueView value) const {
     const Schema& schema = schemas_[index];
     if (schema.types.has_value() && !HasType(*schema.types, value.type())) return false;
-    if (schema.values.has_value() && !schema.values->Contains(value)) return false;
+    if (schema.values.has_value() && !schema.values->contains(value)) return false;
     if (!MatchesCombinations(schema, value)) return false;
     if (value.IsNumber()) return MatchesNumber(schema, value);
     if (value.IsString()) return MatchesString(schema, value.AsString());
@@ -236,7 +236,7 @@ class JsonSchema {
     if (schema.unique_items) {
       ValueSet seen;
       for (const ValueView element : array.elements()) {
-        if (!seen.Insert(element)) return false;
+        if (!seen.insert(element).second) return false;
       }
     }
     return true;
@@ -391,7 +391,7 @@ class JsonSchema::Compiler {
       return Error("enum needs a non-empty array of values, not ", Describe(value));
     }
     schema->values.emplace();
-    for (const ValueView element : value.elements()) schema->values->Insert(element);
+    for (const ValueView element : value.elements()) schema->values->insert(element);
     return absl::OkStatus();
   }
 

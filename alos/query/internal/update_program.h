@@ -821,9 +821,9 @@ class UpdateProgram {
     }
     const std::size_t size = elements.size();
     ValueSet present;
-    for (const ValueView element : elements) present.Insert(element);
+    for (const ValueView element : elements) present.insert(element);
     for (const ValueView value : leaf.values) {
-      if (present.Insert(value)) elements.push_back(value);
+      if (present.insert(value).second) elements.push_back(value);
     }
     if (!old.has_value() || elements.size() != size) run->changed = true;
     builder->StartArray();
@@ -847,7 +847,7 @@ class UpdateProgram {
   }
 
   static bool IsPulled(const UpdateLeaf& leaf, ValueView element) {
-    if (leaf.kind == UpdateKind::kPullAll) return leaf.pulled.Contains(element);
+    if (leaf.kind == UpdateKind::kPullAll) return leaf.pulled.contains(element);
     if (leaf.condition == nullptr) return Equal(element, leaf.operand);
     if (!leaf.condition_on_document) return leaf.condition->MatchesValue(element);
     return element.IsDocument() && leaf.condition->MatchesDocument(element);
@@ -1209,7 +1209,7 @@ class UpdateCompiler {
         if (!operand.IsArray()) {
           return Error("$pullAll needs an array of values, not ", DescribeField(path, operand));
         }
-        for (const ValueView value : operand.elements()) leaf.pulled.Insert(value);
+        for (const ValueView value : operand.elements()) leaf.pulled.insert(value);
         return Add(name, path, std::move(leaf), 0);
       case UpdateKind::kRenameTo:
         return Rename(path, operand);
