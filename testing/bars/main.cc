@@ -217,8 +217,8 @@ absl::Status RunQueries(Client& client, const datasets::ChatLog& log,
     if (!measured.error.empty()) absl::StrAppend(&errors, query->name, ": ", measured.error, "\n");
     if (json) {
       std::cout << absl::StrFormat(
-                       R"({"query":"%s","p50_us":%.1f,"p99_us":%.1f,"results":%.1f,"ok":%s})",
-                       query->name, measured.p50(), measured.p99(), measured.results,
+                       R"({"query":"%s","p50_us":%.1f,"p99_us":%.1f,"first":%d,"ok":%s})",
+                       query->name, measured.p50(), measured.p99(), measured.results_first,
                        measured.error.empty() ? "true" : "false")
                 << "\n"
                 << std::flush;

@@ -54,7 +54,8 @@ struct Explanation {
 struct Measurement {
   std::string error;  // why it was ended; "" if it was not
   std::vector<double> microseconds;
-  double results = 0;  // on average
+  double results = 0;               // on average
+  std::uint64_t results_first = 0;  // of the first repetition
   Explanation explanation;
 
   double p50() const { return Percentile(microseconds, 0.5); }
@@ -217,6 +218,7 @@ inline Measurement Runner::Measure(const ChatQuery& query, const MeasureOptions&
       measurement.error = std::string(asked.status().message());
       return measurement;
     }
+    if (measurement.microseconds.empty()) measurement.results_first = *asked;
     measurement.microseconds.push_back(microseconds);
     results += *asked;
   }
