@@ -65,7 +65,7 @@ def alos_dependencies():
         },
         patches = [
             Label("//third_party/re2:unicode.patch"),
-            # prefilter.h without macros named CHECK and LOG, and with the case folding of its strings.
+            # prefilter.h without macros named CHECK and LOG.
             Label("//third_party/re2:prefilter.patch"),
         ],
         strip_prefix = "re2-2022-06-01",

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "alos/document/text_folding.h"
+#include "alos/index/index_key.h"
 #include "alos/index/trigram_index.h"
 #include "alos/index/trigram_query.h"
 #include "re2/re2.h"
@@ -27,24 +29,20 @@ namespace alos {
 // of it.
 class TextPattern {
  public:
-  enum class Case : std::uint8_t { kSensitive, kIgnored };
-
   // Texts that `regex` matches anywhere. REQUIRES: regex.ok().
   explicit TextPattern(const re2::RE2* regex)
       : regex_(regex), query_(TrigramQuery::FromRegex(*regex)) {}
 
-  // Texts that contain all or any of `strings`; ignoring the case means that of any alphabet.
-  TextPattern(std::vector<std::string> strings, TrigramQuery::Words which, Case letter_case)
+  // Texts that contain all or any of `strings`, but for differences that do not count.
+  TextPattern(std::vector<std::string> strings, TrigramQuery::Words which, TextFolding folding)
       : strings_(std::move(strings)),
         which_(which),
-        case_(letter_case),
+        folding_(folding),
         query_(TrigramQuery::FromWords(strings_, which)) {
-    if (case_ == Case::kIgnored) {
-      for (std::string& string : strings_) {
-        std::string folded;
-        AppendFoldedText(string, &folded);
-        string = std::move(folded);
-      }
+    for (std::string& string : strings_) {
+      std::string folded;
+      FoldText(string, folding_, &folded);
+      string = std::move(folded);
     }
   }
 
@@ -57,8 +55,8 @@ class TextPattern {
                            re2::RE2::UNANCHORED, nullptr, 0);
     }
     std::string folded;
-    if (case_ == Case::kIgnored) {
-      AppendFoldedText(text, &folded);
+    if (!folding_.case_sensitive || !folding_.diacritic_sensitive) {
+      FoldText(text, folding_, &folded);
       text = folded;
     }
     const auto is_in_text = [&](const std::string& string) {
@@ -73,7 +71,7 @@ class TextPattern {
   const re2::RE2* regex_ = nullptr;
   std::vector<std::string> strings_;
   TrigramQuery::Words which_ = TrigramQuery::Words::kAll;
-  Case case_ = Case::kSensitive;
+  TextFolding folding_;
   TrigramQuery query_;
 };
 
@@ -92,11 +90,11 @@ struct TextScanCounts {
   }
 };
 
-// Whether ScanText() will read less than all: the pattern has trigrams that not every second chunk
-// has. A nullptr is no index.
+// Whether ScanText() will use the index: the pattern has trigrams, and not every chunk is likely to
+// have them.
 inline bool CanUseTrigrams(const TrigramIndex* index, const TrigramQuery& query) {
   return index != nullptr && query.is_usable() &&
-         index->EstimateChunks(query) * 2 <= index->chunk_count();
+         index->EstimateChunks(query) * 4 <= std::uint64_t{index->chunk_count()} * 3;
 }
 
 // Calls visit(code, is_certain) for the codes in [first_code, end_code), ascending, whose keys'
@@ -107,8 +105,8 @@ inline bool CanUseTrigrams(const TrigramIndex* index, const TrigramQuery& query)
 // dictionary; codes outside what it covers are all looked at.
 // Threads: as those of `dictionary` and `pattern`: two threads may search two parts of one.
 // Errors: none; with a damaged index keys may be missed (TrigramIndex::VerifyBody).
-// Cost: the match per key examined, and a few nanoseconds; no allocation per key, except where the
-// case of strings is ignored.
+// Cost: the match per key examined, and a few nanoseconds; no allocation per key, except where
+// strings are folded.
 //
 //   const re2::RE2 regex("out of (memory|range)");
 //   const TextPattern pattern(&regex);
@@ -128,7 +126,7 @@ TextScanCounts ScanText(const Dictionary& dictionary, const TrigramIndex* index,
     dictionary.ForEachKey(first, end, [&](std::uint32_t code, std::string_view key) {
       ++counts.keys_examined;
       counts.bytes_read += key.size();
-      const bool is_whole = key.size() < TrigramIndex::kTruncatedKeyBytesMin;
+      const bool is_whole = !IsCutIndexKey(key);
       if (is_whole && !pattern.Matches(key.substr(std::min<std::size_t>(key.size(), 1)))) {
         return false;
       }

@@ -2,13 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // An index over the text of a column's keys: for each trigram (alos/index/trigram_query.h) the
-// chunks of 16 consecutive codes of which at least one key contains it, folded. A query is answered
-// with the chunks that may contain a match; who asked looks at their keys.
+// chunks of 8 consecutive codes of which at least one key contains it. A query is answered with the
+// chunks that may contain a match; who asked looks at their keys.
 //
-// Why chunks: keys are of the length of a sentence, most trigrams occur in a good part of the
-// chunks, and a set costs about -log2 of its share in bits an element. With chunks of 8 keys the
-// index is 1.6 times as large, with 32 it is 0.6 times, and twice as many keys are looked at per
-// match (trigram_benchmark.cc).
+// Why chunks, and of 8 keys: a list costs about -log2 of its share of the chunks in bits an
+// element, and the more text there is in a chunk, the more of it shares a trigram. But a chunk may
+// also have all trigrams of a word, and not the word. On chat lines of 86 bytes the index is 39 %
+// of the text with chunks of 8 keys, 29 % with 16 and 20 % with 32; for a rare word 5, 21 and 90
+// keys in 3000 are looked at on average.
 //
 // The image, all integers little-endian:
 //
@@ -16,7 +17,7 @@
 //          8   4   format version, 1
 //          12  4   CRC-32C of bytes 16 to 63
 //          16  4   CRC-32C of everything from offset 64 on
-//          20  4   keys in a chunk, 16
+//          20  4   keys in a chunk, 8
 //          24  4   first code
 //          28  4   end code: one past the last one
 //          32  4   directory entries, n
@@ -24,16 +25,15 @@
 //          40  8   words of lists
 //          48  8   bytes of text that were indexed
 //          56  8   0
-//          64  4n  the trigrams, ascending; 0x1000000 stands for "a key of this chunk was cut
-//          short"
+//          64  4n  the trigrams, ascending; 0x1000000: a key of the chunk was cut short
 //          ..  4n  for each, the number of chunks that contain it, c
 //          ..  4n  for each, the number of the word that its list starts with
 //          ..  0-4 zeros to a multiple of 8
 //          ..      the lists: 8-byte words, bits from the lowest up
 //
-// Code k is in chunk (k - 1) / 16. In lists, chunks are numbered from the one of the first code; u
+// Code k is in chunk (k - 1) / 8. In lists, chunks are numbered from the one of the first code; u
 // is how many there are. A list is, whichever is the first that holds:
-//   - c = 0 or 5 c > 2 u: nothing. A trigram that common excludes little.
+//   - c = 0 or 4 c > 3 u: nothing. A trigram that common excludes little.
 //   - 4 c >= u: u bits, one a chunk.
 //   - else the chunks in Elias and Fano's code. With l = floor(log2(u / c)): first c + (u >> l) + 1
 //     bits, in which chunk number i (from 0) of value v sets bit (v >> l) + i; then c numbers of l
@@ -60,6 +60,8 @@
 #include "absl/strings/str_cat.h"
 #include "alos/base/check.h"
 #include "alos/base/crc32c.h"
+#include "alos/document/text_folding.h"
+#include "alos/index/index_key.h"
 #include "alos/index/trigram_query.h"
 
 namespace alos {
@@ -84,9 +86,7 @@ concept TextDictionary = requires(const T& dictionary, std::uint32_t code,
 // 80 bytes an image is about 15 % of the text.
 class TrigramIndex {
  public:
-  static constexpr std::uint32_t kChunkKeys = 16;
-  // Text from this size on may have been cut to fit into a key (index_key.h).
-  static constexpr std::size_t kTruncatedKeyBytesMin = 1024;
+  static constexpr std::uint32_t kChunkKeys = 8;
 
   // The number of the chunk that a code is in, and the first code of a chunk.
   static std::uint32_t ChunkOf(std::uint32_t code) { return (code - 1) / kChunkKeys; }
@@ -94,8 +94,8 @@ class TrigramIndex {
 
   // The image for the keys with codes in [first_code, end_code), which all are strings.
   // REQUIRES: 1 <= first_code <= end_code.
-  // Cost: two passes over the keys, about 100 MB of text a second; memory: the image, and about 40
-  // bytes for each different trigram.
+  // Cost: two passes over the keys; memory: the image, and about 40 bytes for each different
+  // trigram.
   template <TextDictionary Dictionary>
   static std::string Build(const Dictionary& dictionary, std::uint32_t first_code,
                            std::uint32_t end_code);
@@ -170,7 +170,7 @@ struct TrigramListShape {
   enum class Kind : std::uint8_t { kNone, kBitmap, kEliasFano };
 
   TrigramListShape(std::uint64_t chunks, std::uint64_t universe) {
-    if (chunks == 0 || 5 * chunks > 2 * universe) return;
+    if (chunks == 0 || 4 * chunks > 3 * universe) return;
     if (4 * chunks >= universe) {
       kind = Kind::kBitmap;
       upper_bits = universe;
@@ -420,55 +420,20 @@ class TrigramIndex::Cursor {
 
 // Counts the chunks of each trigram, which tells the size and place of each list, then sets the
 // bits of the lists where they belong: no list is ever held in another form.
+//
+// Whether a trigram is new to its chunk, and how its list is stored, is a coin toss to the branch
+// predictor, and there are two of these per byte: the inner loops do without branches.
 class TrigramIndex::Builder {
  public:
-  // Calls add(chunk, trigram) for each trigram of each key, in order, some several times. Returns
-  // the bytes of text.
-  template <TextDictionary Dictionary, class Add>
-  std::uint64_t ForEachTrigram(const Dictionary& dictionary, std::uint32_t first_code,
-                               std::uint32_t end_code, Add add) {
-    const std::uint32_t first_chunk = ChunkOf(first_code);
-    std::uint64_t text_bytes = 0;
-    dictionary.ForEachKey(first_code, end_code, [&](std::uint32_t code, std::string_view key) {
-      const std::uint32_t chunk = ChunkOf(code) - first_chunk;
-      const std::string_view text = key.substr(std::min<std::size_t>(key.size(), 1));
-      text_bytes += text.size();
-      if (key.size() >= kTruncatedKeyBytesMin) add(chunk, kTruncated);
-      if (index_internal::IsAscii(text)) {
-        if (text.size() < 3) return;
-        const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
-        const auto& folded = index_internal::kFoldedBytes;
-        Trigram trigram = Trigram{folded[bytes[0]]} << 8 | folded[bytes[1]];
-        for (std::size_t i = 2; i < text.size(); ++i) {
-          trigram = (trigram << 8 | folded[bytes[i]]) & (kTrigramsMax - 1);
-          add(chunk, trigram);
-        }
-        return;
-      }
-      folded_.clear();
-      AppendFoldedText(text, &folded_);
-      Trigram trigram = 0;
-      for (std::size_t i = 0; i < folded_.size(); ++i) {
-        trigram = (trigram << 8 | static_cast<unsigned char>(folded_[i])) & (kTrigramsMax - 1);
-        if (i >= 2) add(chunk, trigram);
-      }
-    });
-    return text_bytes;
-  }
-
   template <TextDictionary Dictionary>
   std::string Build(const Dictionary& dictionary, std::uint32_t first_code,
                     std::uint32_t end_code) {
-    const std::uint32_t chunk_count =
-        first_code == end_code ? 0 : ChunkOf(end_code - 1) - ChunkOf(first_code) + 1;
-    // First pass: the trigrams in the order they come, and their chunks.
-    const auto count = [&](std::uint32_t chunk, Trigram trigram) {
-      List& list = lists_[NumberOf(trigram)];
-      if (list.last_chunk == chunk) return;
-      list.last_chunk = chunk;
-      ++list.chunks;
-    };
-    const std::uint64_t text_bytes = ForEachTrigram(dictionary, first_code, end_code, count);
+    first_chunk_ = ChunkOf(first_code);
+    chunk_count_ = first_code == end_code ? 0 : ChunkOf(end_code - 1) - first_chunk_ + 1;
+    ForEachKeyNumbers(dictionary, first_code, end_code, 0, [&](std::uint32_t, std::size_t count) {
+      for (std::size_t i = 0; i < count; ++i) ++lists_[numbers_[i]].chunks;
+    });
+    const std::uint64_t text_bytes = text_bytes_;
 
     std::vector<std::uint32_t> order(lists_.size());
     for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -478,14 +443,12 @@ class TrigramIndex::Builder {
     const std::size_t lists_offset = (kHeaderBytes + 12 * lists_.size() + 7) / 8 * 8;
     std::uint64_t words = 0;
     for (const std::uint32_t number : order) {
-      List& list = lists_[number];
-      list.shape = index_internal::TrigramListShape(list.chunks, chunk_count);
-      list.first_bit = words * 64;
-      words += list.shape.words;
+      words += index_internal::TrigramListShape(lists_[number].chunks, chunk_count_).words;
     }
     ALOS_CHECK(words <= std::numeric_limits<std::uint32_t>::max());
 
-    std::string image(lists_offset + words * 8, '\0');
+    // One word more for lists that are not stored, and one that may be touched behind it.
+    std::string image(lists_offset + (words + 2) * 8, '\0');
     const auto put32 = [&](std::size_t offset, std::uint64_t value) {
       const auto narrow = static_cast<std::uint32_t>(value);
       std::memcpy(image.data() + offset, &narrow, 4);
@@ -493,45 +456,25 @@ class TrigramIndex::Builder {
     const auto put64 = [&](std::size_t offset, std::uint64_t value) {
       std::memcpy(image.data() + offset, &value, 8);
     };
+    std::vector<Writer> writers(lists_.size());
+    std::uint64_t word = 0;
     for (std::size_t i = 0; i < order.size(); ++i) {
-      List& list = lists_[order[i]];
+      const List& list = lists_[order[i]];
+      const index_internal::TrigramListShape shape(list.chunks, chunk_count_);
       put32(kHeaderBytes + 4 * i, list.trigram);
       put32(kHeaderBytes + 4 * (order.size() + i), list.chunks);
-      put32(kHeaderBytes + 4 * (2 * order.size() + i), list.first_bit / 64);
-      list.last_chunk = kNoChunk;
-      list.chunks = 0;  // counts again, those written
+      put32(kHeaderBytes + 4 * (2 * order.size() + i), word);
+      writers[order[i]] = Writer(shape, shape.words == 0 ? words : word);
+      word += shape.words;
     }
-
-    // Second pass: the lists.
-    char* const bits = image.data() + lists_offset;
-    const auto set = [&](std::uint64_t bit) {
-      bits[bit / 8] = static_cast<char>(bits[bit / 8] | 1 << bit % 8);
-    };
-    ForEachTrigram(dictionary, first_code, end_code, [&](std::uint32_t chunk, Trigram trigram) {
-      List& list = lists_[NumberOf(trigram)];
-      if (list.last_chunk == chunk) return;
-      list.last_chunk = chunk;
-      switch (list.shape.kind) {
-        case index_internal::TrigramListShape::Kind::kNone:
-          return;
-        case index_internal::TrigramListShape::Kind::kBitmap:
-          set(list.first_bit + chunk);
-          return;
-        case index_internal::TrigramListShape::Kind::kEliasFano:
-          break;
-      }
-      const auto width = static_cast<std::uint64_t>(list.shape.lower_width);
-      const std::uint64_t number = list.chunks++;
-      set(list.first_bit + (chunk >> width) + number);
-      if (width == 0) return;
-      // At most 7 + 32 bits from a byte on; the list's last byte may be the image's last.
-      const std::uint64_t bit = list.first_bit + list.shape.upper_bits + number * width;
-      const std::uint64_t lower = (chunk & ((std::uint64_t{1} << width) - 1)) << bit % 8;
-      for (std::uint64_t byte = 0; lower >> 8 * byte != 0; ++byte) {
-        char& target = bits[bit / 8 + byte];
-        target = static_cast<char>(target | static_cast<char>(lower >> 8 * byte));
-      }
-    });
+    char* const bytes = image.data() + lists_offset;
+    ForEachKeyNumbers(dictionary, first_code, end_code, 1,
+                      [&](std::uint32_t chunk, std::size_t count) {
+                        for (std::size_t i = 0; i < count; ++i) {
+                          writers[numbers_[i]].Write(chunk, bytes);
+                        }
+                      });
+    image.resize(lists_offset + words * 8);
 
     std::memcpy(image.data(), kMagic, 8);
     put32(8, 1);
@@ -547,34 +490,110 @@ class TrigramIndex::Builder {
   }
 
  private:
-  static constexpr std::uint32_t kNoChunk = std::numeric_limits<std::uint32_t>::max();
   static constexpr std::uint32_t kPageTrigrams = 1 << 10;
 
   struct List {
     Trigram trigram = 0;
-    std::uint32_t last_chunk = kNoChunk;
     std::uint32_t chunks = 0;
-    index_internal::TrigramListShape shape{0, 0};
-    std::uint64_t first_bit = 0;
+  };
+  struct Slot {
+    std::uint32_t number = 0;  // of its list, plus 1; 0: none yet
+    std::uint32_t stamp = 0;   // of the last chunk that it was found in
   };
 
-  // The place of a trigram's list in lists_; makes it.
-  std::uint32_t NumberOf(Trigram trigram) {
-    std::unique_ptr<std::uint32_t[]>& page = pages_[trigram / kPageTrigrams];
-    if (page == nullptr) page = std::make_unique<std::uint32_t[]>(kPageTrigrams);
-    std::uint32_t& number = page[trigram % kPageTrigrams];  // 0: none yet
-    if (number == 0) {
-      lists_.push_back({});
-      lists_.back().trigram = trigram;
-      number = static_cast<std::uint32_t>(lists_.size());
+  // Where the next chunk of a list goes.
+  struct Writer {
+    Writer() = default;
+    Writer(const index_internal::TrigramListShape& shape, std::uint64_t word)
+        : upper_bit(word * 64), lower_bit(word * 64) {
+      switch (shape.kind) {
+        case index_internal::TrigramListShape::Kind::kNone:
+          upper_shift = 32;
+          break;
+        case index_internal::TrigramListShape::Kind::kBitmap:
+          break;
+        case index_internal::TrigramListShape::Kind::kEliasFano:
+          upper_shift = static_cast<std::uint8_t>(shape.lower_width);
+          lower_width = upper_shift;
+          upper_step = 1;
+          lower_bit += shape.upper_bits;
+          break;
+      }
     }
-    return number - 1;
+
+    void Write(std::uint64_t chunk, char* bytes) {
+      Set(upper_bit + (chunk >> upper_shift), 1, bytes);
+      Set(lower_bit, chunk & ((std::uint64_t{1} << lower_width) - 1), bytes);
+      upper_bit += upper_step;
+      lower_bit += lower_width;
+    }
+
+    // REQUIRES: `value` has at most 57 bits.
+    static void Set(std::uint64_t bit, std::uint64_t value, char* bytes) {
+      std::uint64_t word;
+      std::memcpy(&word, bytes + bit / 8, 8);
+      word |= value << bit % 8;
+      std::memcpy(bytes + bit / 8, &word, 8);
+    }
+
+    std::uint64_t upper_bit = 0;
+    std::uint64_t lower_bit = 0;
+    std::uint8_t upper_shift = 0;
+    std::uint8_t lower_width = 0;
+    std::uint8_t upper_step = 0;
+  };
+
+  // Calls visit(chunk, count) for each key: the first `count` of numbers_ are then those of the
+  // lists of trigrams that the key has and no key of the chunk before it had. `pass` counts the
+  // calls from 0. Counts text_bytes_.
+  template <TextDictionary Dictionary, class Visit>
+  void ForEachKeyNumbers(const Dictionary& dictionary, std::uint32_t first_code,
+                         std::uint32_t end_code, std::uint32_t pass, Visit visit) {
+    text_bytes_ = 0;
+    dictionary.ForEachKey(first_code, end_code, [&](std::uint32_t code, std::string_view key) {
+      const std::uint32_t chunk = ChunkOf(code) - first_chunk_;
+      const std::uint32_t stamp = pass * chunk_count_ + chunk + 1;
+      const std::string_view text = key.substr(std::min<std::size_t>(key.size(), 1));
+      text_bytes_ += text.size();
+      folded_.clear();
+      FoldText(text, TextFolding{}, &folded_);
+      if (numbers_.size() <= folded_.size()) numbers_.resize(2 * folded_.size() + 1);
+      std::size_t count = 0;
+      const auto add = [&](Trigram trigram) {
+        Slot& slot = SlotOf(trigram);
+        numbers_[count] = slot.number - 1;
+        count += slot.stamp != stamp ? 1 : 0;
+        slot.stamp = stamp;
+      };
+      if (IsCutIndexKey(key)) add(kTruncated);
+      Trigram trigram = 0;
+      for (std::size_t i = 0; i < folded_.size(); ++i) {
+        trigram = (trigram << 8 | static_cast<unsigned char>(folded_[i])) & (kTrigramsMax - 1);
+        if (i >= 2) add(trigram);
+      }
+      visit(chunk, count);
+    });
   }
 
-  std::vector<std::unique_ptr<std::uint32_t[]>> pages_ =
-      std::vector<std::unique_ptr<std::uint32_t[]>>(kTrigramsMax / kPageTrigrams + 1);
+  Slot& SlotOf(Trigram trigram) {
+    std::unique_ptr<Slot[]>& page = pages_[trigram / kPageTrigrams];
+    if (page == nullptr) page = std::make_unique<Slot[]>(kPageTrigrams);
+    Slot& slot = page[trigram % kPageTrigrams];
+    if (slot.number == 0) {
+      lists_.push_back({trigram, 0});
+      slot.number = static_cast<std::uint32_t>(lists_.size());
+    }
+    return slot;
+  }
+
+  std::uint32_t first_chunk_ = 0;
+  std::uint32_t chunk_count_ = 0;
+  std::uint64_t text_bytes_ = 0;
+  std::vector<std::unique_ptr<Slot[]>> pages_ =
+      std::vector<std::unique_ptr<Slot[]>>(kTrigramsMax / kPageTrigrams + 1);
   std::vector<List> lists_;
   std::string folded_;
+  std::vector<std::uint32_t> numbers_;
 };
 
 template <TextDictionary Dictionary>

@@ -4,20 +4,17 @@
 // What a text must contain to match a regular expression, or to contain certain words: an
 // expression of AND and OR over trigrams, which alos/index/trigram_index.h evaluates.
 //
-// A trigram is three adjacent bytes of *folded* text: UTF-8 in which each code point is replaced by
-// its simple case folding (Unicode's CaseFolding.txt, C and S). Folding goes code point by code
-// point, so a text that contains a string contains it folded, too; bytes that are no UTF-8 stay as
-// they are. It is also how RE2 compares with (?i), so one index serves patterns with and without.
+// A trigram is three adjacent bytes of folded text (alos/document/text_folding.h): without case and
+// accents. Folding goes code point by code point, so a text that contains a string contains it
+// folded, too; and what a regular expression takes for equal with (?i) folds to the same. So one
+// index serves patterns with and without (?i), and searches for words in any folding.
 
 #ifndef ALOS_INDEX_TRIGRAM_QUERY_H_
 #define ALOS_INDEX_TRIGRAM_QUERY_H_
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +23,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/types/span.h"
+#include "alos/document/text_folding.h"
 #include "re2/prefilter.h"
 #include "re2/re2.h"
 
@@ -34,11 +32,6 @@ namespace alos {
 // Three bytes of folded text, the first one in bits 16 to 23.
 using Trigram = std::uint32_t;
 inline constexpr Trigram kTrigramsMax = Trigram{1} << 24;
-
-// Appends `text`, folded, to `*folded`.
-// Threads: any. Errors: none, any bytes will do. Cost: ASCII is a table look-up a byte; any other
-// code point a binary search.
-void AppendFoldedText(std::string_view text, std::string* folded);
 
 // A condition that every text which matches something fulfils; texts that fulfil it need not match.
 //
@@ -71,10 +64,10 @@ class TrigramQuery {
   // What texts fulfil that `regex` matches anywhere in them (RE2::UNANCHORED).
   // All() if the regex is not ok() or not of UTF-8 text.
   static TrigramQuery FromRegex(const re2::RE2& regex);
-  // What texts fulfil that contain `substring`, in the same case or another.
+  // What texts fulfil that contain `substring`, whatever differences in case and accents count.
   static TrigramQuery FromSubstring(std::string_view substring);
-  // What texts fulfil that contain all or any of `words` as substrings, in the same case or
-  // another. All of no words: All(). Any of no words: None().
+  // What texts fulfil that contain all or any of `words` as substrings, in whatever folding. All of
+  // no words: All(). Any of no words: None().
   static TrigramQuery FromWords(absl::Span<const std::string> words, Words which);
 
   // The conjunction and the disjunction of any queries.
@@ -96,8 +89,8 @@ class TrigramQuery {
   std::size_t node_count() const { return node_count_; }
   int depth() const { return depth_; }
 
-  // Whether a text fulfils it: `folded` is what AppendFoldedText() makes of it. For explanations
-  // and tests; cost: a search of the text per trigram.
+  // Whether a text fulfils it: `folded` is what FoldText() makes of it with TextFolding{}. For
+  // tests; cost: a search of the text per trigram.
   bool IsFulfilledBy(std::string_view folded) const;
 
   // As in "hel" AND ("loo" OR "lou"), for people; cut after about 1000 bytes.
@@ -119,98 +112,6 @@ class TrigramQuery {
 };
 
 // ---- Readers of the API may stop here. ----
-
-namespace index_internal {
-
-// The code point that `text` starts with, and how many bytes it has; 1 byte and -1 if that is no
-// UTF-8. REQUIRES: text is not empty.
-struct DecodedRune {
-  int rune;
-  int size_bytes;
-};
-inline DecodedRune DecodeRune(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto continues = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
-  const int first = byte(0);
-  if (first < 0x80) return {first, 1};
-  if (first >= 0xC2 && first < 0xE0 && continues(1)) {
-    return {(first & 0x1F) << 6 | (byte(1) & 0x3F), 2};
-  }
-  if ((first & 0xF0) == 0xE0 && continues(1) && continues(2)) {
-    const int rune = (first & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
-    if (rune >= 0x800) return {rune, 3};
-  }
-  if (first >= 0xF0 && first < 0xF5 && continues(1) && continues(2) && continues(3)) {
-    const int rune =
-        (first & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
-    if (rune >= 0x10000 && rune <= 0x10FFFF) return {rune, 4};
-  }
-  return {-1, 1};
-}
-
-// REQUIRES: 0 <= rune <= 0x10FFFF.
-inline void AppendRune(int rune, std::string* out) {
-  const auto put = [out](int byte) { out->push_back(static_cast<char>(byte)); };
-  if (rune < 0x80) {
-    put(rune);
-  } else if (rune < 0x800) {
-    put(0xC0 | rune >> 6);
-    put(0x80 | (rune & 0x3F));
-  } else if (rune < 0x10000) {
-    put(0xE0 | rune >> 12);
-    put(0x80 | (rune >> 6 & 0x3F));
-    put(0x80 | (rune & 0x3F));
-  } else {
-    put(0xF0 | rune >> 18);
-    put(0x80 | (rune >> 12 & 0x3F));
-    put(0x80 | (rune >> 6 & 0x3F));
-    put(0x80 | (rune & 0x3F));
-  }
-}
-
-// What ASCII folds to; other bytes stay.
-inline constexpr std::array<unsigned char, 256> kFoldedBytes = [] {
-  std::array<unsigned char, 256> table{};
-  for (int byte = 0; byte < 256; ++byte) {
-    table[byte] =
-        static_cast<unsigned char>(byte >= 'A' && byte <= 'Z' ? byte + ('a' - 'A') : byte);
-  }
-  return table;
-}();
-
-inline bool IsAscii(std::string_view text) {
-  std::size_t i = 0;
-  for (; i + 8 <= text.size(); i += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, text.data() + i, 8);
-    if ((word & 0x8080808080808080u) != 0) return false;
-  }
-  for (; i < text.size(); ++i) {
-    if ((text[i] & 0x80) != 0) return false;
-  }
-  return true;
-}
-
-}  // namespace index_internal
-
-inline void AppendFoldedText(std::string_view text, std::string* folded) {
-  while (!text.empty()) {
-    const auto first = static_cast<unsigned char>(text[0]);
-    if (first < 0x80) {
-      folded->push_back(static_cast<char>(index_internal::kFoldedBytes[first]));
-      text.remove_prefix(1);
-      continue;
-    }
-    const auto [rune, size_bytes] = index_internal::DecodeRune(text);
-    const int lower = rune < 0 ? rune : re2::Prefilter::ToLower(rune);
-    if (lower == rune) {
-      folded->append(text.substr(0, size_bytes));
-    } else {
-      index_internal::AppendRune(lower, folded);
-    }
-    text.remove_prefix(size_bytes);
-  }
-}
 
 inline TrigramQuery TrigramQuery::Combine(Kind kind, std::vector<TrigramQuery> parts) {
   const bool is_and = kind == Kind::kAnd;
@@ -280,7 +181,7 @@ inline TrigramQuery TrigramQuery::FromFolded(std::string_view folded) {
 
 inline TrigramQuery TrigramQuery::FromSubstring(std::string_view substring) {
   std::string folded;
-  AppendFoldedText(substring, &folded);
+  FoldText(substring, TextFolding{}, &folded);
   return FromFolded(folded);
 }
 
@@ -299,7 +200,6 @@ inline TrigramQuery TrigramQuery::FromPrefilter(re2::Prefilter& filter, int dept
     case re2::Prefilter::NONE:
       return None();
     case re2::Prefilter::ATOM:
-      // Folded already; folding again changes nothing.
       return FromSubstring(filter.atom());
     case re2::Prefilter::AND:
     case re2::Prefilter::OR: {

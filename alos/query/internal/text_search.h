@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,33 +24,17 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "alos/document/path.h"
+#include "alos/document/text_folding.h"
 #include "alos/document/value.h"
 #include "alos/query/internal/describe.h"
 
 namespace alos::query_internal {
-
-// What differences between two texts count.
-struct TextFolding {
-  bool case_sensitive = false;
-  bool diacritic_sensitive = false;
-};
 
 namespace text_internal {
 
 // Bytes of ASCII that belong to words.
 inline bool IsWordAscii(unsigned char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-// The code point at the beginning of `text`, which is not empty; its size in bytes in *size. Bytes
-// that are not UTF-8 are taken one by one, as -1.
-inline std::int32_t NextCodePoint(std::string_view text, std::size_t* size) {
-  utf8proc_int32_t code_point = -1;
-  const utf8proc_ssize_t taken = utf8proc_iterate(
-      reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-      static_cast<utf8proc_ssize_t>(std::min<std::size_t>(text.size(), 4)), &code_point);
-  *size = taken > 0 ? static_cast<std::size_t>(taken) : 1;
-  return taken > 0 ? code_point : -1;
 }
 
 inline bool IsWordCodePoint(std::int32_t code_point) {
@@ -75,63 +58,7 @@ inline bool IsWordCodePoint(std::int32_t code_point) {
   }
 }
 
-// The accents of Latin, Greek and Cyrillic; not the vowel signs of other scripts.
-inline bool IsDiacritic(std::int32_t code_point) {
-  return (code_point >= 0x0300 && code_point <= 0x036f) ||
-         (code_point >= 0x1ab0 && code_point <= 0x1aff) ||
-         (code_point >= 0x1dc0 && code_point <= 0x1dff) ||
-         (code_point >= 0x20d0 && code_point <= 0x20ff) ||
-         (code_point >= 0xfe20 && code_point <= 0xfe2f);
-}
-
-inline void AppendCodePoint(std::int32_t code_point, std::string* out) {
-  utf8proc_uint8_t bytes[4];
-  const utf8proc_ssize_t size = utf8proc_encode_char(code_point, bytes);
-  out->append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
-}
-
 }  // namespace text_internal
-
-// Appends `text` to *out in the form in which equal words are equal byte by byte: case folded and
-// without accents, except where the folding is sensitive to them. Bytes that are not UTF-8 are
-// kept.
-inline void FoldText(std::string_view text, TextFolding folding, std::string* out) {
-  if (folding.case_sensitive && folding.diacritic_sensitive) {
-    out->append(text);
-    return;
-  }
-  int options = 0;
-  if (!folding.case_sensitive) options |= UTF8PROC_CASEFOLD;
-  if (!folding.diacritic_sensitive) options |= UTF8PROC_DECOMPOSE;
-  out->reserve(out->size() + text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte < 0x80) {
-      const bool lower = !folding.case_sensitive && byte >= 'A' && byte <= 'Z';
-      out->push_back(static_cast<char>(lower ? byte + ('a' - 'A') : byte));
-      ++i;
-      continue;
-    }
-    std::size_t size = 0;
-    const std::int32_t code_point = text_internal::NextCodePoint(text.substr(i), &size);
-    utf8proc_int32_t folded[32];
-    int boundary = 0;
-    const utf8proc_ssize_t count =
-        code_point < 0
-            ? -1
-            : utf8proc_decompose_char(code_point, folded, std::size(folded),
-                                      static_cast<utf8proc_option_t>(options), &boundary);
-    if (count < 0 || count > static_cast<utf8proc_ssize_t>(std::size(folded))) {
-      out->append(text.substr(i, size));
-    } else {
-      for (utf8proc_ssize_t j = 0; j < count; ++j) {
-        if (!folding.diacritic_sensitive && text_internal::IsDiacritic(folded[j])) continue;
-        text_internal::AppendCodePoint(folded[j], out);
-      }
-    }
-    i += size;
-  }
-}
 
 // Calls visit(std::string_view word) -> bool for each word of `text`, until it returns true;
 // returns whether it did. A word is a run of letters, marks, digits and connectors ('_').
@@ -142,10 +69,9 @@ bool VisitWords(std::string_view text, Visit&& visit) {
   while (i < text.size()) {
     const auto byte = static_cast<unsigned char>(text[i]);
     std::size_t size = 1;
-    const bool is_word =
-        byte < 0x80
-            ? text_internal::IsWordAscii(byte)
-            : text_internal::IsWordCodePoint(text_internal::NextCodePoint(text.substr(i), &size));
+    const bool is_word = byte < 0x80 ? text_internal::IsWordAscii(byte)
+                                     : text_internal::IsWordCodePoint(
+                                           document_internal::NextCodePoint(text.substr(i), &size));
     if (!is_word) {
       if (i > begin && visit(text.substr(begin, i - begin))) return true;
       begin = i + size;
@@ -320,7 +246,8 @@ class TextSearch {
       *size = 1;
       const auto byte = static_cast<unsigned char>(query[at]);
       if (byte < 0x80) return text_internal::IsWordAscii(byte);
-      return text_internal::IsWordCodePoint(text_internal::NextCodePoint(query.substr(at), size));
+      return text_internal::IsWordCodePoint(
+          document_internal::NextCodePoint(query.substr(at), size));
     };
     while (i < query.size()) {
       std::size_t size = 1;
