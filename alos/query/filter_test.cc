@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <random>
@@ -741,6 +742,29 @@ TEST_F(FilterPropertyTest, RangesAgreeWithCompare) {
       EXPECT_FALSE(matches("$lt") || matches("$gt")) << context;
     }
   }
+}
+
+// Saying where a document matches is another walk: it may not come to another answer.
+TEST_F(FilterPropertyTest, LocatingAgreesWithMatching) {
+  static constexpr std::string_view kOperators[] = {"$eq",  "$ne",        "$gt",   "$lte",   "$in",
+                                                    "$all", "$elemMatch", "$size", "$exists"};
+  int located = 0;
+  for (int i = 0; i < 20000; ++i) {
+    const std::string document_bytes = random_.Document();
+    const ValueView document = ValueView::FromTrusted(document_bytes);
+    const Predicate p(random_.Path(), kOperators[random_.Pick(std::size(kOperators))],
+                      random_.Value());
+    const Predicate q(random_.Path(), kOperators[random_.Pick(std::size(kOperators))],
+                      random_.Value());
+    const std::string bytes = Combine(random_.Pick(2) == 0 ? "$and" : "$or", {p.view(), q.view()});
+    const absl::StatusOr<Filter> filter = Filter::Compile(ValueView::FromTrusted(bytes));
+    if (!filter.ok()) continue;
+    std::optional<std::size_t> position;
+    EXPECT_EQ(filter->Matches(document), filter->Matches(document, &position))
+        << ToShellText(ValueView::FromTrusted(bytes)) << " on " << ToShellText(document);
+    located += position.has_value() ? 1 : 0;
+  }
+  EXPECT_GT(located, 0);
 }
 
 // Long lists are searched, short ones scanned: the answer may not depend on it.

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,29 +54,48 @@ void Require(bool condition, const char* what) {
 }
 
 void TryFilter(ValueView specification) {
-  const absl::StatusOr<Filter> filter = Filter::Compile(specification);
+  FilterContext context;
+  context.text_fields = {"s", "b", "docs.x"};
+  const absl::StatusOr<Filter> filter = Filter::Compile(specification, context);
   if (!filter.ok()) return;
   const absl::StatusOr<Update> update = Update::Compile(ShellDocument("{$set: {new: 1}}").view());
   const absl::StatusOr<std::string> seed = update->Seed(*filter);
   Require(!seed.ok() || ValueView::Parse(*seed).ok(), "a seed is valid");
   for (const ShellDocument& document : Documents()) {
     const bool matches = filter->Matches(document.view());
+    std::optional<std::size_t> position;
+    Require(filter->Matches(document.view(), &position) == matches,
+            "where a document matches, it matches");
     Require(!matches || !filter->id_candidates() || !filter->id_candidates()->empty() ||
                 !document.view().Find("_id"),
             "what matches is among the candidates");
   }
 }
 
+// An update by itself, or as {update: ..., filter: ..., array_filters: ...}.
 void TryUpdate(ValueView specification) {
-  const absl::StatusOr<Update> update = Update::Compile(specification);
+  Update::Options options;
+  Filter filter;
+  ValueView operators = specification;
+  if (const std::optional<ValueView> part = specification.Find("update")) {
+    operators = *part;
+    options.array_filters = specification.Find("array_filters");
+    const std::optional<ValueView> which = specification.Find("filter");
+    absl::StatusOr<Filter> compiled =
+        which.has_value() ? Filter::Compile(*which) : absl::StatusOr<Filter>(Filter());
+    if (!compiled.ok()) return;
+    filter = *std::move(compiled);
+  }
+  const absl::StatusOr<Update> update = Update::Compile(operators, options);
   if (!update.ok()) return;
   for (const ShellDocument& document : Documents()) {
+    if (!filter.Matches(document.view())) continue;
     std::string out;
-    const absl::StatusOr<bool> changed = update->Apply(document.view(), &out);
+    const absl::StatusOr<bool> changed = update->Apply(document.view(), filter, &out);
     Require(changed.ok() && *changed ? ValueView::Parse(out).ok() : out.empty(),
             "an update writes a valid document or nothing");
   }
-  const absl::StatusOr<std::string> seed = update->Seed(Filter());
+  const absl::StatusOr<std::string> seed = update->Seed(filter);
   Require(!seed.ok() || ValueView::Parse(*seed).ok(), "a seed is valid");
 }
 
