@@ -3,6 +3,7 @@
 
 #include "alos/query/expression.h"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "alos/document/value.h"
+#include "alos/query/internal/random_document.h"
+#include "alos/query/internal/random_expression.h"
 #include "alos/query/internal/shell_text.h"
 #include "gtest/gtest.h"
 
@@ -1202,6 +1205,46 @@ TEST(ExpressionTest, ForPlanners) {
     EXPECT_EQ(comparison.constant.AsInt64(), is_a ? 9 : 1);
   }
   EXPECT_TRUE(compile("{$or: [{$gt: ['$b', 1]}]}").ImpliedComparisons().empty());
+}
+
+// Whatever the expression, the document and the limits: no crash, valid results, and the same with
+// and without what earlier documents left in the state.
+TEST(ExpressionTest, RandomExpressions) {
+  constexpr std::uint64_t kSeed = 20260711;
+  constexpr int kRounds = 30'000;
+  query_internal::RandomDocuments random(kSeed);
+  query_internal::RandomExpressions expressions(random);
+  EvaluationLimits limits;
+  limits.memory_bytes_max = 1 << 20;
+  limits.steps_max = 20'000;
+  EvaluationState used(kNow, limits);
+  int compiled_count = 0;
+  int evaluated_count = 0;
+  for (int i = 0; i < kRounds; ++i) {
+    const std::string specification = expressions.Expression();
+    const absl::StatusOr<Expression> compiled =
+        Expression::Compile(ValueView::FromTrusted(specification));
+    if (!compiled.ok()) continue;
+    ++compiled_count;
+    const std::string document = random.Document();
+    EvaluationState fresh(kNow, limits);
+    used.Reset();
+    const ValueView root = ValueView::FromTrusted(document);
+    const absl::StatusOr<std::optional<ValueView>> value = compiled->Evaluate(root, used);
+    const absl::StatusOr<std::optional<ValueView>> again = compiled->Evaluate(root, fresh);
+    const std::string shown = absl::StrCat("seed ", kSeed, ", round ", i, ": ",
+                                           ToShellText(ValueView::FromTrusted(specification)));
+    const bool is_random = absl::StrContains(shown, "$rand") || absl::StrContains(shown, "$sample");
+    ASSERT_TRUE(is_random || value.ok() == again.ok()) << shown << value.status();
+    if (!value.ok() || !*value) continue;
+    ++evaluated_count;
+    ASSERT_TRUE(ValueView::Parse((*value)->bytes()).ok()) << shown;
+    if (is_random || !again.ok()) continue;
+    ASSERT_TRUE(*again) << shown;
+    EXPECT_EQ((*value)->bytes(), (*again)->bytes()) << shown;
+  }
+  EXPECT_GT(compiled_count, kRounds / 4);
+  EXPECT_GT(evaluated_count, kRounds / 10);
 }
 
 TEST(ExpressionTest, NestingIsBounded) {

@@ -212,19 +212,33 @@ inline bool EvaluateRange(const Node& node, Evaluation& e, Operand* out) {
     if (!Evaluate(*node.arguments[i], e, &value)) return false;
     if (!TakeInteger(node, e, kNames[i], value, kInt32Min, kInt32Max, &numbers[i])) return false;
   }
-  const auto [start, end, step] = numbers;
+  const std::int64_t start = numbers[0];
+  const std::int64_t end = numbers[1];
+  const std::int64_t step = numbers[2];
   if (step == 0) return Fail(node, e, "the step is 0");
   const std::int64_t distance = step > 0 ? end - start : start - end;
   const std::int64_t width = step > 0 ? step : -step;
   const std::int64_t count = distance <= 0 ? 0 : (distance + width - 1) / width;
+  // Every element takes a byte at least.
+  if (static_cast<std::size_t>(count) > e.arena().limit_bytes()) return e.FailForMemory();
   if (!e.Charge(static_cast<std::size_t>(count))) return false;
-  const std::size_t mark = e.stack.size();
-  std::int64_t value = start;
-  for (std::int64_t i = 0; i < count; ++i, value += step) {
-    Operand element;
-    if (!e.SetInt(value, &element) || !e.Push(element)) return false;
+  std::string encoded;  // one at a time: short enough not to be allocated
+  const auto encode = [&](std::int64_t index) {
+    encoded.clear();
+    document_internal::AppendInt(&encoded, start + index * step);
+  };
+  std::size_t size = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    encode(i);
+    size += encoded.size();
   }
-  return e.SetArray(mark, out);
+  char* data = nullptr;
+  if (!e.StartArray(static_cast<std::size_t>(count), size, &data, out)) return false;
+  for (std::int64_t i = 0; i < count; ++i) {
+    encode(i);
+    data = std::copy(encoded.begin(), encoded.end(), data);
+  }
+  return true;
 }
 
 // --- $zip ---

@@ -299,6 +299,8 @@ class Evaluation {
     if (!value.empty()) std::memcpy(data, value.data(), value.size());
     return true;
   }
+  // An array of `count` elements; the caller writes them, `size` bytes in all, at *data.
+  bool StartArray(std::size_t count, std::size_t size, char** data, Operand* out);
   // `encoded` is one valid value.
   bool SetCopy(std::string_view encoded, Operand* out) {
     char* const bytes = arena_.Allocate(encoded.size());
@@ -370,8 +372,7 @@ class Evaluation {
   std::optional<std::mt19937_64> random_;
 };
 
-inline bool Evaluation::SetArray(std::size_t mark, Operand* out) {
-  const std::size_t count = stack.size() - mark;
+inline bool Evaluation::StartArray(std::size_t count, std::size_t size, char** data, Operand* out) {
   if (count > UINT32_MAX) return FailForMemory();
   std::string header;
   if (count <= 15) {
@@ -381,6 +382,10 @@ inline bool Evaluation::SetArray(std::size_t mark, Operand* out) {
   } else {
     document_internal::AppendLead32(&header, 0xdd, static_cast<std::uint32_t>(count));
   }
+  return StartData(header, size, data, out);
+}
+
+inline bool Evaluation::SetArray(std::size_t mark, Operand* out) {
   std::size_t size = 0;
   for (std::size_t i = mark; i < stack.size(); ++i) {
     const std::string_view bytes = stack[i].bytes();
@@ -389,7 +394,7 @@ inline bool Evaluation::SetArray(std::size_t mark, Operand* out) {
     size += bytes.size();
   }
   char* data = nullptr;
-  if (!StartData(header, size, &data, out)) return false;
+  if (!StartArray(stack.size() - mark, size, &data, out)) return false;
   for (std::size_t i = mark; i < stack.size(); ++i) {
     const std::string_view bytes = stack[i].bytes();
     std::memcpy(data, bytes.data(), bytes.size());

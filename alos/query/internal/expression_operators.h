@@ -6,9 +6,12 @@
 #ifndef ALOS_QUERY_INTERNAL_EXPRESSION_OPERATORS_H_
 #define ALOS_QUERY_INTERNAL_EXPRESSION_OPERATORS_H_
 
+#include <algorithm>
 #include <string_view>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "alos/base/check.h"
 #include "alos/query/internal/expression_arithmetic.h"
 #include "alos/query/internal/expression_array.h"
 #include "alos/query/internal/expression_control.h"
@@ -21,11 +24,12 @@
 
 namespace alos::query_internal {
 
-inline const Operator* FindOperator(std::string_view name) {
+// Sorted by name.
+inline const std::vector<const Operator*>& AllOperators() {
   static const auto* const operators = [] {
-    auto* const all = new absl::flat_hash_map<std::string_view, const Operator*>();
+    auto* const all = new std::vector<const Operator*>();
     const auto add = [all](const auto& table) {
-      for (const Operator& op : table) all->emplace(op.name, &op);
+      for (const Operator& op : table) all->push_back(&op);
     };
     add(expression_arithmetic::kOperators);
     add(expression_array::kOperators);
@@ -35,6 +39,19 @@ inline const Operator* FindOperator(std::string_view name) {
     add(expression_statistics::kOperators);
     add(expression_string::kOperators);
     add(expression_type::kOperators);
+    std::sort(all->begin(), all->end(),
+              [](const Operator* a, const Operator* b) { return a->name < b->name; });
+    return all;
+  }();
+  return *operators;
+}
+
+inline const Operator* FindOperator(std::string_view name) {
+  static const auto* const operators = [] {
+    auto* const all = new absl::flat_hash_map<std::string_view, const Operator*>();
+    for (const Operator* const op : AllOperators()) {
+      ALOS_CHECK(all->emplace(op->name, op).second);
+    }
     return all;
   }();
   const auto found = operators->find(name);
