@@ -36,14 +36,20 @@
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
 #include "alos/document/value.h"
+#include "alos/engine/explain.h"
 #include "alos/engine/internal/collections.h"
+#include "alos/engine/internal/cursor_table.h"
 #include "alos/engine/internal/describe_id.h"
+#include "alos/engine/internal/index_reader.h"
+#include "alos/engine/internal/indexer.h"
 #include "alos/engine/internal/scan_cursor.h"
 #include "alos/engine/internal/shard.h"
 #include "alos/engine/internal/stored_body.h"
 #include "alos/engine/options.h"
 #include "alos/engine/results.h"
+#include "alos/index/index_definition.h"
 #include "alos/query/filter.h"
+#include "alos/query/index_predicate.h"
 #include "alos/query/internal/sorter.h"
 #include "alos/query/pipeline.h"
 #include "alos/query/sort.h"
@@ -113,8 +119,13 @@ class BasicDatabase {
                                         std::string_view cursor, std::size_t batch_size,
                                         absl::FunctionRef<bool(ValueView)> visit);
 
-  // How many documents match. Everything in a collection: O(1); otherwise a scan.
-  absl::StatusOr<std::uint64_t> Count(std::string_view collection, const Filter& filter);
+  // How many documents match. Everything in a collection: O(1). An equality or a range of an
+  // indexed field: read off the index.
+  absl::StatusOr<std::uint64_t> Count(std::string_view collection, const Filter& filter,
+                                      Explain* explain = nullptr);
+
+  // Finds what an update or a delete with this filter would change, and tells how.
+  absl::Status ExplainMatches(std::string_view collection, const Filter& filter, Explain* explain);
 
   // Each document is updated atomically; UpdateMany is not atomic as a whole.
   absl::StatusOr<UpdateResult> UpdateOne(std::string_view collection, const Filter& filter,
@@ -143,6 +154,19 @@ class BasicDatabase {
   std::vector<std::string> ListCollections();
   // Removes the collection and its documents at once. OK when there is none.
   absl::Status Drop(std::string_view name);
+
+  // --- Indexes. Those of fields that queries ask about are made without being asked for.
+
+  // Makes an index and waits until it is built. OK when there is one of the same fields.
+  absl::Status CreateIndex(std::string_view collection, IndexDefinition definition);
+  // kNotFound when there is none. `name`: the paths, joined by commas.
+  absl::Status DropIndex(std::string_view collection, std::string_view name);
+  absl::Status RebuildIndex(std::string_view collection, std::string_view name);
+  // Calls `visit` with the description of each index, a document.
+  absl::Status ListIndexes(std::string_view collection, absl::FunctionRef<void(ValueView)> visit);
+  // Waits until the indexes of the collection hold everything visible now. False when they never
+  // will, because a part of a log is damaged.
+  absl::StatusOr<bool> WaitForIndexes(std::string_view collection);
 
   // --- Durability
 
@@ -184,6 +208,9 @@ class BasicDatabase {
   using Collection = engine_internal::Collection;
   using StoredBody = engine_internal::StoredBody;
   using DurabilityLog = typename Policies::Durability::template Log<FileSystem>;
+  using Indexer = engine_internal::Indexer<Policies>;
+  using IndexReader = engine_internal::IndexReader<Policies>;
+  using IndexState = engine_internal::IndexState;
 
   // What a write wants to do to a document, decided while nobody else can change it.
   struct Decision {
@@ -245,9 +272,29 @@ class BasicDatabase {
   absl::StatusOr<std::uint64_t> InsertEncoded(Collection& collection, std::string_view id,
                                               std::string_view raw);
 
-  // Calls `visit` for what matches at `timestamp` until it returns false.
-  absl::Status VisitMatches(const Collection& collection, const Filter& filter,
-                            std::uint64_t timestamp, absl::FunctionRef<bool(ValueView)> visit);
+  // Calls `visit` for what matches at `timestamp` until it returns false. Documents may come from
+  // several threads, one at a time.
+  absl::Status VisitMatches(Collection& collection, const Filter& filter, std::uint64_t timestamp,
+                            absl::FunctionRef<bool(ValueView)> visit, Explain* explain = nullptr);
+  // The same without an index.
+  absl::Status ScanMatches(Collection& collection, const Filter& filter, std::uint64_t timestamp,
+                           absl::FunctionRef<bool(ValueView)> visit, Explain* explain);
+
+  // Calls `use(IndexReader&, const IndexPredicate&, const IndexState&)` if the collection's indexes
+  // can be of help with the filter, or with any filter if `always`; nullopt if not. Wants an index
+  // where one is missing.
+  template <class Use>
+  auto WithIndexes(Collection& collection, const Filter& filter, std::uint64_t timestamp,
+                   Explain* explain, bool always, Use&& use)
+      -> std::optional<decltype(use(std::declval<IndexReader&>(),
+                                    std::declval<const IndexPredicate&>(),
+                                    std::declval<const IndexState&>()))>;
+  // Wants indexes that nobody created.
+  void WantIndexes(Collection& collection, absl::Span<const std::string> paths,
+                   std::string_view reason, Explain* explain);
+
+  absl::Status FindSorted(Collection& collection, const FindQuery& query, const Filter& filter,
+                          std::uint64_t timestamp, absl::FunctionRef<bool(ValueView)> visit);
 
   static const Filter& MatchEverything() {
     static const Filter* const everything = new Filter();
@@ -257,6 +304,16 @@ class BasicDatabase {
     return absl::AlreadyExistsError(absl::StrCat("duplicate _id ", engine_internal::DescribeId(id),
                                                  " in collection '", collection.name, "'"));
   }
+
+  // In place of a shard's number: the cursor is a place in a list of results. Its offset is the
+  // list's id and, in the lower bits, the place.
+  static constexpr std::uint32_t kListCursor = std::numeric_limits<std::uint32_t>::max();
+  static constexpr int kListPositionBits = 24;
+  static constexpr std::size_t kListedMatchesMax = 1'000'000;
+  static constexpr std::size_t kAutomaticIndexesMax = 64;
+  static constexpr std::size_t kIndexPathsMax = 16;
+  // A sort that keeps more documents does not go through an index.
+  static constexpr std::uint64_t kIndexSortKeepMax = 100'000;
 
   const EngineOptions options_;
   engine_internal::ShardContext<Policies> context_;
@@ -269,8 +326,12 @@ class BasicDatabase {
   std::atomic<std::uint64_t> damaged_extents_{0};
   std::atomic<std::uint64_t> torn_bytes_{0};
 
-  // Last, so that it ends first: its threads flush the shards and write the manifest.
+  engine_internal::CursorTable cursors_;
+
+  // Behind what its threads use: they flush the shards and write the manifest.
   std::unique_ptr<DurabilityLog> durability_;
+  // Its threads read the shards.
+  std::unique_ptr<Indexer> indexer_;
 };
 
 // The `_id` and bytes of a document about to be inserted.
@@ -503,6 +564,12 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
   options.sync_shards = [this] { return SyncShards(); };
   ALOS_ASSIGN_OR_RETURN(durability_,
                         DurabilityLog::Open(*context_.file_system, std::move(options)));
+  engine_internal::IndexerOptions indexer_options;
+  indexer_options.bytes_max = options_.index_bytes_max;
+  indexer_options.builders = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  indexer_ = std::make_unique<Indexer>(&context_, &shards_, indexer_options,
+                                       [this] { return durability_->visible_timestamp(); });
+  for (Collection* collection : collections_.All()) indexer_->Load(collection);
   return absl::OkStatus();
 }
 
@@ -530,6 +597,7 @@ absl::Status BasicDatabase<Policies>::Checkpoint() {
   absl::MutexLock checkpoint_lock(&checkpoint_mutex_);
   std::vector<std::pair<Shard*, PrimaryCheckpoint>> captured;
   std::uint64_t newest = 0;
+  typename Indexer::Captured indexes = indexer_->Capture();
   for (const auto& shard : shards_) {
     absl::MutexLock lock(&shard->writer());
     if (std::optional<PrimaryCheckpoint> checkpoint = shard->CaptureCheckpoint()) {
@@ -537,7 +605,7 @@ absl::Status BasicDatabase<Policies>::Checkpoint() {
       captured.emplace_back(shard.get(), *std::move(checkpoint));
     }
   }
-  if (captured.empty()) return absl::OkStatus();
+  if (captured.empty() && indexes.empty()) return absl::OkStatus();
   // A checkpoint must not hold what a crash could still undo. Whatever transaction has a record
   // below one of the captured ends has all of them below the ends that the flush covers.
   ALOS_RETURN_IF_ERROR(WaitVisible(newest));
@@ -550,7 +618,7 @@ absl::Status BasicDatabase<Policies>::Checkpoint() {
     absl::MutexLock lock(&shard->writer());
     shard->CheckpointWritten(checkpoint.log_end);
   }
-  return absl::OkStatus();
+  return indexer_->Store(std::move(indexes));
 }
 
 template <class Policies>
@@ -560,12 +628,16 @@ absl::Status BasicDatabase<Policies>::CheckpointIfDue() {
     absl::MutexLock lock(&shard->writer());
     pending += shard->uncheckpointed_bytes();
   }
+  // Built indexes are memory that cannot be taken back until they are in files.
+  pending += indexer_->unstored_bytes();
+  cursors_.Expire();
   return pending < options_.checkpoint_bytes ? absl::OkStatus() : Checkpoint();
 }
 
 template <class Policies>
 absl::Status BasicDatabase<Policies>::Close() {
   const absl::Status checkpoint = Checkpoint();
+  indexer_->Stop();
   const absl::Status closed = durability_->Close();
   return checkpoint.ok() ? closed : checkpoint;
 }
@@ -646,6 +718,8 @@ absl::Status BasicDatabase<Policies>::Drop(std::string_view name) {
     manifest_.collections.push_back(removed);
     return written;
   }
+  const auto guard = context_.epochs->Enter();
+  if (Collection* dropped = collections_.Find(name)) indexer_->Close(dropped);
   collections_.Remove(name);
   return absl::OkStatus();
 }
@@ -768,18 +842,25 @@ absl::StatusOr<bool> BasicDatabase<Policies>::FindById(std::string_view collecti
 }
 
 template <class Policies>
-absl::Status BasicDatabase<Policies>::VisitMatches(const Collection& collection,
-                                                   const Filter& filter, std::uint64_t timestamp,
-                                                   absl::FunctionRef<bool(ValueView)> visit) {
+absl::Status BasicDatabase<Policies>::VisitMatches(Collection& collection, const Filter& filter,
+                                                   std::uint64_t timestamp,
+                                                   absl::FunctionRef<bool(ValueView)> visit,
+                                                   Explain* explain) {
   const auto guard = context_.epochs->Enter();
   bool go_on = true;
   const auto visit_match = [&](ValueView document) {
+    if (explain != nullptr) {
+      ++explain->documents_examined;
+      explain->bytes_read += document.bytes().size();
+    }
     if (filter.Matches(document)) go_on = visit(document);
   };
   if (filter.id_candidates()) {
+    if (explain != nullptr) explain->plan = Explain::kPlanId;
     for (const std::string& id : *filter.id_candidates()) {
       const std::uint64_t hash = Hash(collection.id, id);
       Shard& shard = ShardOf(hash);
+      if (explain != nullptr) ++explain->keys_examined;
       ALOS_ASSIGN_OR_RETURN(const std::uint64_t offset,
                             shard.FindVersion(collection.id, id, hash, timestamp));
       if (offset != 0) ALOS_RETURN_IF_ERROR(shard.VisitDocument(offset, visit_match));
@@ -787,15 +868,211 @@ absl::Status BasicDatabase<Policies>::VisitMatches(const Collection& collection,
     }
     return absl::OkStatus();
   }
-  for (const auto& shard : shards_) {
-    const auto scan = [&](std::uint64_t, ValueView document) {
-      visit_match(document);
-      return go_on;
-    };
-    ALOS_RETURN_IF_ERROR(shard->Scan(collection.id, timestamp, 0, scan).status());
-    if (!go_on) break;
+  const std::optional<absl::Status> visited =
+      WithIndexes(collection, filter, timestamp, explain, false,
+                  [&](IndexReader& reader, const IndexPredicate& predicate, const IndexState&) {
+                    return reader.VisitMatches(filter, predicate, visit);
+                  });
+  return visited ? *visited : ScanMatches(collection, filter, timestamp, visit, explain);
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::ScanMatches(Collection& collection, const Filter& filter,
+                                                  std::uint64_t timestamp,
+                                                  absl::FunctionRef<bool(ValueView)> visit,
+                                                  Explain* explain) {
+  if (explain != nullptr) explain->plan = Explain::kPlanScan;
+  // A large collection is scanned by all cores, behind its first shard: that may be enough.
+  constexpr std::int64_t kParallelDocumentsMin = 100'000;
+  const bool in_parallel =
+      collection.live_documents.load(std::memory_order_relaxed) >= kParallelDocumentsMin;
+  absl::Mutex mutex;
+  bool go_on = true;
+  absl::Status status;
+  const auto scan = [&](std::size_t number) {
+    const auto guard = context_.epochs->Enter();
+    std::uint64_t documents = 0;
+    std::uint64_t bytes = 0;
+    bool shard_goes_on = true;
+    const absl::Status scanned = shards_[number]
+                                     ->Scan(collection.id, timestamp, 0,
+                                            [&](std::uint64_t, ValueView document) {
+                                              ++documents;
+                                              bytes += document.bytes().size();
+                                              if (!filter.Matches(document)) return true;
+                                              absl::MutexLock lock(&mutex);
+                                              if (go_on) go_on = visit(document);
+                                              return shard_goes_on = go_on;
+                                            })
+                                     .status();
+    absl::MutexLock lock(&mutex);
+    status.Update(scanned);
+    if (explain != nullptr) {
+      explain->documents_examined += documents;
+      explain->bytes_read += bytes;
+    }
+    go_on = go_on && scanned.ok();
+    return go_on;
+  };
+  std::size_t next = 0;
+  for (; next < shards_.size() && (next == 0 || !in_parallel); ++next) {
+    if (!scan(next)) return status;
+  }
+  if (next < shards_.size()) {
+    engine_internal::RunInParallel(shards_.size() - next,
+                                   [&](std::size_t task) { return scan(next + task); });
+  }
+  return status;
+}
+
+template <class Policies>
+template <class Use>
+auto BasicDatabase<Policies>::WithIndexes(Collection& collection, const Filter& filter,
+                                          std::uint64_t timestamp, Explain* explain, bool always,
+                                          Use&& use)
+    -> std::optional<decltype(use(std::declval<IndexReader&>(),
+                                  std::declval<const IndexPredicate&>(),
+                                  std::declval<const IndexState&>()))> {
+  const auto guard = context_.epochs->Enter();
+  const IndexState* state = collection.indexes.state();
+  const std::int64_t now = absl::ToUnixSeconds(absl::Now());
+  std::vector<std::string> wanted;
+  const auto index_of = [&](std::string_view path) -> std::optional<std::uint32_t> {
+    engine_internal::Index* index = state->FindIndex(path);
+    if (index == nullptr) return std::nullopt;
+    index->uses.fetch_add(1, std::memory_order_relaxed);
+    index->last_use_seconds.store(now, std::memory_order_relaxed);
+    return index->definition.id;
+  };
+  const IndexPredicate predicate(filter, index_of, &wanted);
+  if (!wanted.empty()) WantIndexes(collection, wanted, "filter", explain);
+  for (const std::uint32_t id : predicate.text_indexes()) {
+    for (const auto& index : state->indexes) {
+      if (index->definition.id == id) indexer_->WantText(&collection, index.get());
+    }
+  }
+  if (!predicate.has_leaves() && !always) return std::nullopt;
+  IndexReader reader(context_, shards_, collection.id, *state, timestamp, explain);
+  if (!reader.is_usable()) return std::nullopt;
+  if (absl::Status prepared = reader.Prepare(); !prepared.ok()) return std::nullopt;
+  return use(reader, predicate, *state);
+}
+
+template <class Policies>
+void BasicDatabase<Policies>::WantIndexes(Collection& collection,
+                                          absl::Span<const std::string> paths,
+                                          std::string_view reason, Explain* explain) {
+  if (!options_.automatic_indexes ||
+      collection.live_documents.load(std::memory_order_relaxed) <
+          static_cast<std::int64_t>(options_.automatic_index_documents_min)) {
+    return;
+  }
+  for (const std::string& path : paths) {
+    if (collection.indexes.Copy().indexes.size() >= kAutomaticIndexesMax) return;
+    IndexDefinition definition;
+    definition.paths = {path};
+    definition.types = {""};
+    definition.is_automatic = true;
+    definition.reason = absl::StrCat("automatic: ", reason);
+    definition.created_seconds = absl::ToUnixSeconds(absl::Now());
+    indexer_->Want(&collection, std::move(definition));
+    if (explain != nullptr)
+      explain->Advise(absl::StrCat("an index of '", path, "' is being built since now"));
+  }
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::ExplainMatches(std::string_view collection,
+                                                     const Filter& filter, Explain* explain) {
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
+  if (found == nullptr) {
+    explain->plan = Explain::kPlanNothing;
+    return absl::OkStatus();
+  }
+  return VisitMatches(
+      *found, filter, durability_->visible_timestamp(),
+      [&](ValueView) {
+        ++explain->returned;
+        return true;
+      },
+      explain);
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::CreateIndex(std::string_view collection,
+                                                  IndexDefinition definition) {
+  if (definition.paths.empty() || definition.paths.size() > kIndexPathsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("an index has 1 to ", kIndexPathsMax,
+                                                   " fields, not ", definition.paths.size()));
+  }
+  for (const std::string& path : definition.paths) {
+    ALOS_RETURN_IF_ERROR(Path::Parse(path).status());
+    if (path.find(',') != std::string::npos)
+      return absl::InvalidArgumentError("the field of an index must not have a comma in its name");
+  }
+  definition.types.resize(definition.paths.size());
+  definition.created_seconds = absl::ToUnixSeconds(absl::Now());
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindOrCreateCollection(collection));
+  indexer_->Want(found, std::move(definition));
+  if (!indexer_->WaitReady(found)) {
+    return absl::UnavailableError(
+        "the index was not built: the database is closing, or a part of its log is damaged (see "
+        "its log)");
   }
   return absl::OkStatus();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::DropIndex(std::string_view collection,
+                                                std::string_view name) {
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
+  if (found != nullptr && indexer_->Drop(found, name)) return absl::OkStatus();
+  return absl::NotFoundError(
+      absl::StrCat("there is no index '", name, "' in collection '", collection, "'"));
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::RebuildIndex(std::string_view collection,
+                                                   std::string_view name) {
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
+  if (found == nullptr || !indexer_->Rebuild(found, name)) {
+    return absl::NotFoundError(
+        absl::StrCat("there is no index '", name, "' in collection '", collection, "'"));
+  }
+  return indexer_->WaitReady(found) ? absl::OkStatus()
+                                    : absl::UnavailableError("the index was not built");
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::ListIndexes(std::string_view collection,
+                                                  absl::FunctionRef<void(ValueView)> visit) {
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
+  if (found == nullptr) return absl::OkStatus();
+  const IndexState state = found->indexes.Copy();
+  for (const auto& index : state.indexes) {
+    std::string bytes;
+    Builder builder(&bytes);
+    builder.StartDocument();
+    builder.Key("name").String(index->definition.name());
+    builder.Key("field").String(index->definition.name());
+    builder.Key("definition");
+    AppendIndexDefinition(index->definition, &builder);
+    builder.Key("ready").Bool(state.IsReady(index->definition.id));
+    builder.Key("trigrams").Bool(index->wants_text.load());
+    builder.Key("bytes").Uint(state.SizeBytes(index->definition.id));
+    builder.Key("uses").Uint(index->uses.load());
+    builder.Key("last_use").Int(index->last_use_seconds.load());
+    builder.EndDocument();
+    visit(ValueView::FromTrusted(bytes));
+  }
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::StatusOr<bool> BasicDatabase<Policies>::WaitForIndexes(std::string_view collection) {
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
+  if (found == nullptr) return true;
+  return indexer_->WaitReady(found);
 }
 
 template <class Policies>
@@ -803,7 +1080,7 @@ absl::StatusOr<bool> BasicDatabase<Policies>::FindOne(std::string_view collectio
                                                       const Filter& filter,
                                                       absl::FunctionRef<void(ValueView)> visit) {
   const std::uint64_t timestamp = durability_->visible_timestamp();
-  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return false;
   bool any = false;
   ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, timestamp, [&](ValueView document) {
@@ -818,46 +1095,97 @@ template <class Policies>
 absl::Status BasicDatabase<Policies>::Find(std::string_view collection, const FindQuery& query,
                                            absl::FunctionRef<bool(ValueView)> visit) {
   const std::uint64_t timestamp = query.read_timestamp.value_or(durability_->visible_timestamp());
-  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return absl::OkStatus();
   const Filter& filter = query.filter != nullptr ? *query.filter : MatchEverything();
-  if (query.sort != nullptr) {
-    const std::uint64_t keep =
-        query.limit == 0 || query.limit > std::numeric_limits<std::uint64_t>::max() - query.skip
-            ? std::numeric_limits<std::uint64_t>::max()
-            : query.skip + query.limit;
-    query_internal::Sorter sorter(query.sort, keep, query.sort_bytes_max, 0);
-    absl::Status added;
-    ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, timestamp, [&](ValueView document) {
-      added = sorter.Add(document);
-      return added.ok();
-    }));
-    ALOS_RETURN_IF_ERROR(added);
-    std::uint64_t position = 0;
-    sorter.Finish([&](ValueView document) { return position++ < query.skip || visit(document); });
-    return absl::OkStatus();
-  }
+  if (query.sort != nullptr) return FindSorted(*found, query, filter, timestamp, visit);
   std::uint64_t skipped = 0;
   std::uint64_t visited = 0;
-  return VisitMatches(*found, filter, timestamp, [&](ValueView document) {
-    if (skipped < query.skip) {
-      ++skipped;
-      return true;
+  return VisitMatches(
+      *found, filter, timestamp,
+      [&](ValueView document) {
+        if (skipped < query.skip) {
+          ++skipped;
+          return true;
+        }
+        if (query.explain != nullptr) ++query.explain->returned;
+        if (!visit(document)) return false;
+        return ++visited != query.limit;
+      },
+      query.explain);
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::FindSorted(Collection& collection, const FindQuery& query,
+                                                 const Filter& filter, std::uint64_t timestamp,
+                                                 absl::FunctionRef<bool(ValueView)> visit) {
+  const bool is_bounded =
+      query.limit != 0 && query.limit <= std::numeric_limits<std::uint64_t>::max() - query.skip;
+  const std::uint64_t keep =
+      is_bounded ? query.skip + query.limit : std::numeric_limits<std::uint64_t>::max();
+  query_internal::Sorter sorter(query.sort, keep, query.sort_bytes_max, 0);
+  absl::Status added;
+  const auto add = [&](ValueView document) {
+    added = sorter.Add(document);
+    return added.ok();
+  };
+  // An index of the first field leaves few documents to be sorted by all of them.
+  bool is_done = false;
+  if (is_bounded && keep <= kIndexSortKeepMax && !filter.id_candidates()) {
+    const std::string path = query.sort->path(0).ToString();
+    const std::optional<absl::StatusOr<bool>> first =
+        WithIndexes(collection, filter, timestamp, query.explain, true,
+                    [&](IndexReader& reader, const IndexPredicate& predicate,
+                        const IndexState& state) -> absl::StatusOr<bool> {
+                      const engine_internal::Index* index = state.FindIndex(path);
+                      if (index == nullptr) return false;
+                      return reader.VisitFirst(filter, predicate, index->definition.id,
+                                               query.sort->is_ascending(0), keep, add);
+                    });
+    if (first) {
+      ALOS_RETURN_IF_ERROR(first->status());
+      is_done = **first;
     }
-    if (!visit(document)) return false;
-    return ++visited != query.limit;
+    const auto guard = context_.epochs->Enter();
+    if (collection.indexes.state()->FindIndex(path) == nullptr)
+      WantIndexes(collection, absl::MakeConstSpan(&path, 1), "sort", query.explain);
+  }
+  if (!is_done)
+    ALOS_RETURN_IF_ERROR(VisitMatches(collection, filter, timestamp, add, query.explain));
+  ALOS_RETURN_IF_ERROR(added);
+  std::uint64_t position = 0;
+  sorter.Finish([&](ValueView document) {
+    if (position++ < query.skip) return true;
+    if (query.explain != nullptr) ++query.explain->returned;
+    return visit(document);
   });
+  return absl::OkStatus();
 }
 
 template <class Policies>
 absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
     std::string_view collection, const Filter& filter, std::string_view cursor,
     std::size_t batch_size, absl::FunctionRef<bool(ValueView)> visit) {
-  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   engine_internal::ScanCursor position;
   if (cursor.empty()) {
     position.timestamp = durability_->visible_timestamp();
     position.collection = found == nullptr ? 0 : found->id;
+    // What an index finds is kept as a list of places; a long list is no better than a scan.
+    if (found != nullptr && !filter.id_candidates()) {
+      auto list = std::make_shared<engine_internal::ResultList>();
+      list->collection = found->id;
+      const std::optional<absl::StatusOr<bool>> listed = WithIndexes(
+          *found, filter, position.timestamp, nullptr, false,
+          [&](IndexReader& reader, const IndexPredicate& predicate, const IndexState&) {
+            return reader.ListMatches(filter, predicate, kListedMatchesMax, &list->locations);
+          });
+      if (listed) ALOS_RETURN_IF_ERROR(listed->status());
+      if (listed && **listed) {
+        position.shard = kListCursor;
+        position.offset = cursors_.Add(std::move(list)) << kListPositionBits;
+      }
+    }
   } else {
     ALOS_ASSIGN_OR_RETURN(position, engine_internal::DecodeCursor(cursor, context_.hash_seed));
     if (found == nullptr || position.collection != found->id) {
@@ -870,6 +1198,28 @@ absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
   const auto guard = context_.epochs->Enter();
   std::size_t visited = 0;
   bool full = false;
+  if (position.shard == kListCursor) {
+    const std::uint64_t list_id = position.offset >> kListPositionBits;
+    const std::shared_ptr<const engine_internal::ResultList> list = cursors_.Find(list_id);
+    if (list == nullptr) {
+      return absl::FailedPreconditionError(
+          "the cursor has ended: it was not used for ten minutes, or too many are open; start the "
+          "query again");
+    }
+    std::uint64_t next = position.offset & ((std::uint64_t{1} << kListPositionBits) - 1);
+    for (; next < list->locations.size() && !full; ++next) {
+      const RowLocation location = list->locations[next];
+      ALOS_RETURN_IF_ERROR(shards_[location.shard()]->VisitRecord(
+          location.offset(),
+          [&](ValueView document) { full = !visit(document) || ++visited >= batch_size; }, false));
+    }
+    if (next >= list->locations.size()) {
+      cursors_.Remove(list_id);
+      return std::string();
+    }
+    position.offset = list_id << kListPositionBits | next;
+    return EncodeCursor(position, context_.hash_seed);
+  }
   if (filter.id_candidates()) {
     const std::vector<std::string>& ids = *filter.id_candidates();
     for (; position.offset < ids.size() && !full; ++position.offset) {
@@ -901,17 +1251,31 @@ absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
 
 template <class Policies>
 absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Count(std::string_view collection,
-                                                             const Filter& filter) {
+                                                             const Filter& filter,
+                                                             Explain* explain) {
   const std::uint64_t timestamp = durability_->visible_timestamp();
-  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return std::uint64_t{0};
-  if (filter.matches_everything())
+  if (filter.matches_everything()) {
+    if (explain != nullptr) explain->plan = Explain::kPlanNothing;
     return static_cast<std::uint64_t>(found->live_documents.load(std::memory_order_relaxed));
+  }
+  if (!filter.id_candidates()) {
+    std::optional<absl::StatusOr<std::uint64_t>> counted =
+        WithIndexes(*found, filter, timestamp, explain, false,
+                    [&](IndexReader& reader, const IndexPredicate& predicate, const IndexState&) {
+                      return reader.CountMatches(filter, predicate);
+                    });
+    if (counted) return *std::move(counted);
+  }
   std::uint64_t count = 0;
-  ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, timestamp, [&](ValueView) {
-    ++count;
-    return true;
-  }));
+  ALOS_RETURN_IF_ERROR(VisitMatches(
+      *found, filter, timestamp,
+      [&](ValueView) {
+        ++count;
+        return true;
+      },
+      explain));
   return count;
 }
 
@@ -1066,7 +1430,7 @@ absl::Status BasicDatabase<Policies>::Aggregate(std::string_view collection,
                                                 absl::FunctionRef<bool(ValueView)> visit,
                                                 std::optional<std::uint64_t> read_timestamp) {
   const std::uint64_t timestamp = read_timestamp.value_or(durability_->visible_timestamp());
-  ALOS_ASSIGN_OR_RETURN(const Collection* found, FindCollection(collection));
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   const Filter& filter =
       pipeline.leading_match() != nullptr ? *pipeline.leading_match() : MatchEverything();
   return pipeline.Run(

@@ -29,6 +29,13 @@ struct EngineOptions {
   bool check_bodies = true;
   // How much a power failure can cost where the durability policy acknowledges before it flushes.
   absl::Duration flush_interval = absl::Seconds(1);
+  // Queries on a field without an index have one made in the background.
+  bool automatic_indexes = true;
+  // Not for collections with fewer documents: those are scanned as fast.
+  std::uint64_t automatic_index_documents_min = 1000;
+  // Per database. When its indexes are larger, automatic ones are dropped, the least useful first.
+  // What is stored in files counts too, although the system may take its memory back. 0: no limit.
+  std::uint64_t index_bytes_max = 0;
   // A checkpoint of the primary index is written when so much has been appended since the last one.
   std::uint64_t checkpoint_bytes = std::uint64_t{256} << 20;
 };

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "alos/engine/explain.h"
 #include "alos/query/filter.h"
 #include "alos/query/sort.h"
 
@@ -57,6 +58,8 @@ struct FindQuery {
   std::optional<std::uint64_t> read_timestamp;
   // A sort that must keep more than this fails with kResourceExhausted.
   std::size_t sort_bytes_max = std::size_t{100} << 20;
+  // Filled in with what was done.
+  Explain* explain = nullptr;
 };
 
 }  // namespace alos

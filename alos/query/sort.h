@@ -99,6 +99,11 @@ class Sort {
 
   bool empty() const { return fields_.empty(); }
 
+  // The fields of the specification, in its order.
+  std::size_t size() const { return fields_.size(); }
+  const Path& path(std::size_t field) const { return fields_[field].path; }
+  bool is_ascending(std::size_t field) const { return fields_[field].ascending; }
+
   // The key views `document`, which must stay where it is as long as the key is used.
   Key ExtractKey(ValueView document) const {
     Key key;

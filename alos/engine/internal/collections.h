@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "alos/base/epoch.h"
+#include "alos/engine/internal/collection_indexes.h"
 
 namespace alos::engine_internal {
 
@@ -25,11 +26,12 @@ inline constexpr std::size_t kNameSizeMax = 255;
 
 // One collection. Lives as long as its database, dropped or not.
 struct Collection {
-  Collection(std::uint32_t id_value, std::string name_value)
-      : id(id_value), name(std::move(name_value)) {}
+  Collection(std::uint32_t id_value, std::string name_value, EpochManager* epochs)
+      : id(id_value), name(std::move(name_value)), indexes(epochs) {}
   const std::uint32_t id;
   const std::string name;
   std::atomic<std::int64_t> live_documents{0};  // visible ones
+  CollectionIndexes indexes;
 };
 
 inline absl::Status CheckCollectionName(std::string_view name) {
@@ -56,7 +58,7 @@ class CollectionMap {
   }
 
   Collection* Add(std::uint32_t id, std::string_view name) {
-    owned_.push_back(std::make_unique<Collection>(id, std::string(name)));
+    owned_.push_back(std::make_unique<Collection>(id, std::string(name), epochs_));
     Collection* added = owned_.back().get();
     Map next = *map_.load(std::memory_order_relaxed);
     next[added->name] = added;

@@ -248,6 +248,35 @@ class Shard {
     return absl::OkStatus();
   }
 
+  // As VisitDocument, for a record whose offset comes from an index: its header is checked first.
+  absl::Status VisitRecord(std::uint64_t offset, absl::FunctionRef<void(ValueView)> visit,
+                           bool keep) {
+    ALOS_RETURN_IF_ERROR(CheckHeader(offset, log()->end()));
+    if (RecordView(log()->At(offset)).header().kind != RecordKind::kPut) return Damaged(offset, {});
+    return VisitDocument(offset, visit, keep);
+  }
+
+  // Calls `visit(offset, const RecordHeader&)` for each record from `from` on, in log order, until
+  // one was committed after `timestamp_max`, or `records_max` were visited, or the log ends.
+  // Returns the offset to go on from. kDataLoss when anything on the way is damaged.
+  template <class Visit>
+  absl::StatusOr<std::uint64_t> ForEachRecord(std::uint64_t from, std::uint64_t timestamp_max,
+                                              std::uint64_t records_max, Visit&& visit) const {
+    const Log* log = this->log();
+    if (log == nullptr) return from;
+    if (!log->damaged().empty()) return Damaged(log->damaged().front().offset, {});
+    const std::uint64_t end = log->end();
+    std::uint64_t offset = std::max(from, Log::kFirstRecordOffset);
+    for (; offset < end && records_max > 0; --records_max) {
+      ALOS_RETURN_IF_ERROR(CheckHeader(offset, end));
+      const RecordHeader header = RecordView(log->At(offset)).header();
+      if (header.commit_timestamp > timestamp_max) break;
+      visit(offset, header);
+      offset = NextRecordOffset(offset + header.size);
+    }
+    return offset;
+  }
+
   // Calls `visit(offset, document)` for every document of `collection` that a snapshot at
   // `timestamp` sees and whose record lies at or after `from`, in log order, until it returns
   // false. Returns the offset to go on from, 0 at the end. kDataLoss when anything on the way is
@@ -435,6 +464,18 @@ class Shard {
   }
 
  private:
+  absl::Status CheckHeader(std::uint64_t offset, std::uint64_t end) const {
+    const Log* log = this->log();
+    if (offset < end && IsPlausibleRecord(log->At(offset), end - offset)) {
+      const RecordView record(log->At(offset));
+      if (RecordHeaderChecksum(record.header(), record.id(), log->generation(), offset) ==
+          record.header().header_checksum) {
+        return absl::OkStatus();
+      }
+    }
+    return Damaged(offset, {});
+  }
+
   void Install(const RecordHeader& header, std::uint64_t hash, std::uint64_t previous,
                std::uint64_t offset) {
     Counts& counts = collections_[header.collection];

@@ -1,0 +1,458 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Secondary indexes through the engine: whatever the state of the indexes, queries give what a scan
+// gives.
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "alos/document/builder.h"
+#include "alos/document/json.h"
+#include "alos/engine/engine.h"
+#include "alos/query/internal/shell_text.h"
+#include "gtest/gtest.h"
+
+namespace alos {
+namespace {
+
+using query_internal::ShellDocument;
+
+std::vector<std::string> Sorted(std::vector<std::string> values) {
+  std::sort(values.begin(), values.end());
+  return values;
+}
+
+// The same documents, in any order.
+void ExpectSame(const std::vector<std::string>& found, const std::vector<std::string>& expected) {
+  EXPECT_EQ(found.size(), expected.size());
+  EXPECT_TRUE(Sorted(found) == Sorted(expected));
+}
+
+class IndexTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    options_.data_path =
+        absl::StrCat(testing::TempDir(), "/index_",
+                     testing::UnitTest::GetInstance()->current_test_info()->name());
+    std::filesystem::remove_all(options_.data_path);
+    options_.shards = 4;
+    options_.automatic_index_documents_min = 10;
+    Open();
+  }
+  void TearDown() override {
+    if (engine_ != nullptr) {
+      EXPECT_TRUE(engine_->Close().ok());
+    }
+    engine_.reset();
+    std::filesystem::remove_all(options_.data_path);
+  }
+
+  void Open() {
+    auto engine = Engine::Open(options_);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engine_ = *std::move(engine);
+    auto database = engine_->GetOrCreateDatabase("test");
+    ASSERT_TRUE(database.ok()) << database.status();
+    database_ = *database;
+  }
+  void Reopen() {
+    ASSERT_TRUE(engine_->Close().ok());
+    engine_.reset();
+    Open();
+  }
+  // As if the process had died.
+  void Crash() {
+    engine_.reset();
+    Open();
+  }
+
+  void Insert(std::string_view text) {
+    const ShellDocument document(text);
+    const auto inserted = database_->InsertOne("c", document.view());
+    ASSERT_TRUE(inserted.ok()) << inserted.status();
+  }
+
+  // A document whose fields are of all kinds, from few values, so that everything is hit.
+  std::string RandomDocument(int id) {
+    const auto value = [&]() -> std::string {
+      switch (random_() % 16) {
+        case 0:
+          return "null";
+        case 1:
+          return "true";
+        case 2:
+          return absl::StrCat(random_() % 5, ".5");
+        case 3:
+          return absl::StrCat(random_() % 5, ".0");
+        case 4:
+          return absl::StrCat("[", random_() % 5, ", ", random_() % 5, "]");
+        case 5:
+          return absl::StrCat("['t", random_() % 5, "', [1, 2]]");
+        case 6:
+          return absl::StrCat("{b: ", random_() % 5, "}");
+        case 7:
+          return absl::StrCat("[{b: ", random_() % 5, "}, {b: ", random_() % 5, "}, {c: 1}]");
+        case 8:
+          return "[]";
+        case 9:
+          return absl::StrCat("time(", random_() % 5, ")");
+        case 10:
+        case 11:
+          return absl::StrCat("'text ", random_() % 50, " of word", random_() % 300, "'");
+        case 12:
+          return "NaN";
+        default:
+          return absl::StrCat(static_cast<std::int64_t>(random_() % 20) - 5);
+      }
+    };
+    std::string text =
+        absl::StrCat("{_id: ", id, ", n: ", random_() % 100, ", u: 'unique", id, "'");
+    for (const char* field : {"a", "d", "e"}) {
+      if (random_() % 8 != 0) absl::StrAppend(&text, ", ", field, ": ", value());
+    }
+    absl::StrAppend(&text, ", s: 'w", random_() % 40, " some Text ", random_() % 1000,
+                    "', o: {b: ", value(), "}}");
+    return text;
+  }
+
+  std::string RandomFilter() {
+    const auto literal = [&]() -> std::string {
+      switch (random_() % 12) {
+        case 0:
+          return "null";
+        case 1:
+          return "true";
+        case 2:
+          return absl::StrCat(random_() % 5, ".5");
+        case 3:
+          return absl::StrCat("[", random_() % 5, ", ", random_() % 5, "]");
+        case 4:
+          return absl::StrCat("{b: ", random_() % 5, "}");
+        case 5:
+          return absl::StrCat("time(", random_() % 5, ")");
+        case 6:
+          return absl::StrCat("'text ", random_() % 50, " of word", random_() % 300, "'");
+        case 7:
+          return "NaN";
+        default:
+          return absl::StrCat(static_cast<std::int64_t>(random_() % 20) - 5);
+      }
+    };
+    const auto field = [&]() -> std::string {
+      static const char* const kFields[] = {"a", "d", "e", "n", "s", "o.b", "a.b", "a.0", "u"};
+      return kFields[random_() % 9];
+    };
+    const auto predicate = [&]() -> std::string {
+      const std::string path = field();
+      switch (random_() % 16) {
+        case 0:
+          return absl::StrCat("{", path, ": {$ne: ", literal(), "}}");
+        case 1:
+          return absl::StrCat("{", path, ": {$gt: ", literal(), "}}");
+        case 2:
+          return absl::StrCat("{", path, ": {$lte: ", literal(), "}}");
+        case 3:
+          return absl::StrCat("{", path, ": {$gte: ", random_() % 5, ", $lt: ", random_() % 50,
+                              "}}");
+        case 4:
+          return absl::StrCat("{", path, ": {$in: [", literal(), ", ", literal(), ", ", literal(),
+                              "]}}");
+        case 5:
+          return absl::StrCat("{", path, ": {$exists: ", random_() % 2 ? "true" : "false", "}}");
+        case 6:
+          return absl::StrCat("{", path, ": {$regex: 'word1", random_() % 10, "$'}}");
+        case 7:
+          return absl::StrCat("{s: {$regex: 'TEXT ", random_() % 1000, "', $options: 'i'}}");
+        case 8:
+          return absl::StrCat("{s: {$regex: '^w", random_() % 40, " '}}");
+        case 9: {
+          static const char* const kTypes[] = {"'number'", "'int'",           "'double'",
+                                               "'string'", "'array'",         "'null'",
+                                               "'object'", "['bool', 'date']"};
+          return absl::StrCat("{", path, ": {$type: ", kTypes[random_() % 8], "}}");
+        }
+        case 10:
+          return absl::StrCat("{", path, ": {$mod: [3, ", random_() % 3, "]}}");
+        case 11:
+          return absl::StrCat("{", path, ": {$size: ", random_() % 3, "}}");
+        case 12:
+          return absl::StrCat("{", path, ": {$elemMatch: {$gte: ", random_() % 5, "}}}");
+        case 13:
+          return absl::StrCat("{u: 'unique", random_() % 3000, "'}");
+        default:
+          return absl::StrCat("{", path, ": ", literal(), "}");
+      }
+    };
+    switch (random_() % 6) {
+      case 0:
+        return absl::StrCat("{$and: [", predicate(), ", ", predicate(), "]}");
+      case 1:
+        return absl::StrCat("{$or: [", predicate(), ", ", predicate(), ", ", predicate(), "]}");
+      case 2:
+        return absl::StrCat("{$nor: [", predicate(), ", ", predicate(), "]}");
+      case 3:
+        return absl::StrCat("{$and: [{$or: [", predicate(), ", ", predicate(), "]}, ", predicate(),
+                            ", {n: {$lt: ", random_() % 100, "}}]}");
+      default:
+        return predicate();
+    }
+  }
+
+  // All documents, by a query that no index helps with.
+  std::vector<std::string> All() {
+    std::vector<std::string> all;
+    const ShellDocument nothing("{$comment: 'all'}");
+    const Filter filter = *Filter::Compile(nothing.view());
+    FindQuery query;
+    query.filter = &filter;
+    EXPECT_TRUE(database_
+                    ->Find("c", query,
+                           [&](ValueView document) {
+                             all.emplace_back(document.bytes());
+                             return true;
+                           })
+                    .ok());
+    return all;
+  }
+
+  // Compares what indexes and a scan say of random filters. Returns how many went through an index.
+  int CheckQueries(int count) {
+    int by_index = 0;
+    const std::vector<std::string> all = All();
+    for (int i = 0; i < count; ++i) {
+      const std::string text = RandomFilter();
+      SCOPED_TRACE(text);
+      const ShellDocument specification(text);
+      const absl::StatusOr<Filter> filter = Filter::Compile(specification.view());
+      EXPECT_TRUE(filter.ok()) << filter.status();
+      std::vector<std::string> expected;
+      for (const std::string& document : all) {
+        if (filter->Matches(ValueView::FromTrusted(document))) expected.push_back(document);
+      }
+      std::vector<std::string> found;
+      FindQuery query;
+      query.filter = &*filter;
+      Explain explain;
+      query.explain = &explain;
+      const absl::Status status = database_->Find("c", query, [&](ValueView document) {
+        found.emplace_back(document.bytes());
+        return true;
+      });
+      EXPECT_TRUE(status.ok()) << status;
+      ExpectSame(found, expected);
+      if (HasFailure()) {
+        std::string shown;
+        Builder builder(&shown);
+        AppendExplain(explain, &builder);
+        ADD_FAILURE() << ToJson(ValueView::FromTrusted(shown));
+      }
+      by_index += explain.plan != Explain::kPlanScan;
+      const auto counted = database_->Count("c", *filter);
+      EXPECT_TRUE(counted.ok()) << counted.status();
+      EXPECT_EQ(*counted, expected.size());
+      CheckSorted(*filter, expected);
+      CheckStream(*filter, expected);
+      if (testing::Test::HasFailure()) break;
+    }
+    return by_index;
+  }
+
+  void CheckSorted(const Filter& filter, const std::vector<std::string>& expected) {
+    static const char* const kSorts[] = {"{n: 1}",      "{n: -1, _id: 1}", "{u: 1}",
+                                         "{u: -1}",     "{a: 1, _id: -1}", "{s: -1, _id: 1}",
+                                         "{missing: 1}"};
+    const ShellDocument specification(kSorts[random_() % 7]);
+    const Sort sort = *Sort::Compile(specification.view());
+    std::vector<std::string> sorted = expected;
+    std::stable_sort(sorted.begin(), sorted.end(), [&](const auto& a, const auto& b) {
+      return sort.Less(sort.ExtractKey(ValueView::FromTrusted(a)),
+                       sort.ExtractKey(ValueView::FromTrusted(b)));
+    });
+    FindQuery query;
+    query.filter = &filter;
+    query.sort = &sort;
+    query.skip = random_() % 4;
+    query.limit = 1 + random_() % 20;
+    std::vector<std::string> found;
+    ASSERT_TRUE(database_
+                    ->Find("c", query,
+                           [&](ValueView document) {
+                             found.emplace_back(document.bytes());
+                             return true;
+                           })
+                    .ok());
+    const std::size_t begin = std::min<std::size_t>(query.skip, sorted.size());
+    const std::size_t end = std::min<std::size_t>(begin + query.limit, sorted.size());
+    ASSERT_EQ(found.size(), end - begin);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      // Equal documents may come in any order.
+      EXPECT_EQ(sort.Compare(sort.ExtractKey(ValueView::FromTrusted(found[i])),
+                             sort.ExtractKey(ValueView::FromTrusted(sorted[begin + i]))),
+                std::weak_ordering::equivalent);
+      EXPECT_TRUE(filter.Matches(ValueView::FromTrusted(found[i])));
+    }
+    found = Sorted(std::move(found));
+    EXPECT_EQ(std::unique(found.begin(), found.end()), found.end());
+  }
+
+  void CheckStream(const Filter& filter, const std::vector<std::string>& expected) {
+    std::vector<std::string> found;
+    std::string cursor;
+    do {
+      const auto next = database_->FindBatch("c", filter, cursor, 7, [&](ValueView document) {
+        found.emplace_back(document.bytes());
+        return true;
+      });
+      ASSERT_TRUE(next.ok()) << next.status();
+      cursor = *next;
+    } while (!cursor.empty());
+    ExpectSame(found, expected);
+  }
+
+  // Updates, deletes and inserts some.
+  void Churn(int count, int* next_id) {
+    for (int i = 0; i < count; ++i) {
+      const ShellDocument which(absl::StrCat("{_id: ", random_() % *next_id, "}"));
+      const Filter filter = *Filter::Compile(which.view());
+      switch (random_() % 3) {
+        case 0:
+          ASSERT_TRUE(database_->DeleteOne("c", filter).ok());
+          break;
+        case 1: {
+          const ShellDocument change(
+              absl::StrCat("{$set: {n: ", random_() % 100, ", a: ", random_() % 10, "}}"));
+          ASSERT_TRUE(database_->UpdateOne("c", filter, *Update::Compile(change.view())).ok());
+          break;
+        }
+        default:
+          Insert(RandomDocument((*next_id)++));
+      }
+    }
+  }
+
+  EngineOptions options_;
+  std::unique_ptr<Engine> engine_;
+  Engine::Database* database_ = nullptr;
+  std::mt19937_64 random_{20261124};
+};
+
+// Documents of every shape, every kind of filter; segments of many sizes with dead rows; a tail
+// that is not indexed yet; the same after a clean restart, after a crash, and with all files
+// deleted.
+TEST_F(IndexTest, QueriesAgreeWithAScanInEveryState) {
+  int next_id = 0;
+  while (next_id < 3000) Insert(RandomDocument(next_id++));
+  CheckQueries(60);  // asks for the indexes
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  EXPECT_GT(CheckQueries(150), 120);
+  for (int round = 0; round < 6; ++round) {
+    Churn(200, &next_id);
+    CheckQueries(30);  // some of it is not indexed yet
+    if (HasFailure()) return;
+  }
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  EXPECT_GT(CheckQueries(150), 120);
+  Reopen();
+  EXPECT_GT(CheckQueries(60), 45) << "the indexes were not there after a restart";
+  Churn(200, &next_id);
+  Crash();
+  CheckQueries(60);
+  ASSERT_TRUE(engine_->Close().ok());
+  engine_.reset();
+  int removed = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.data_path + "/test")) {
+    const std::string name = entry.path().filename().string();
+    if (name[0] != 'c') continue;
+    std::filesystem::remove(entry.path());
+    ++removed;
+  }
+  EXPECT_GT(removed, 0);
+  Open();
+  CheckQueries(60);
+}
+
+TEST_F(IndexTest, EqualityReadsOneDocument) {
+  for (int i = 0; i < 5000; ++i)
+    Insert(absl::StrCat("{_id: ", i, ", u: 'v", i, "', g: ", i % 7, "}"));
+  ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"u"}, .reason = "test"}).ok());
+  const ShellDocument specification("{u: 'v77'}");
+  const Filter filter = *Filter::Compile(specification.view());
+  Explain explain;
+  FindQuery query;
+  query.filter = &filter;
+  query.explain = &explain;
+  int found = 0;
+  ASSERT_TRUE(database_->Find("c", query, [&](ValueView) { return ++found > 0; }).ok());
+  EXPECT_EQ(found, 1);
+  EXPECT_EQ(explain.plan, Explain::kPlanIndex);
+  EXPECT_EQ(explain.documents_examined, 1u);
+  EXPECT_EQ(explain.indexes, std::vector<std::string>{"u"});
+}
+
+TEST_F(IndexTest, CountsComeFromTheIndex) {
+  for (int i = 0; i < 5000; ++i) Insert(absl::StrCat("{_id: ", i, ", n: ", i, "}"));
+  ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());
+  const ShellDocument specification("{n: {$gte: 100, $lt: 4100}}");
+  const Filter filter = *Filter::Compile(specification.view());
+  const ShellDocument gone("{n: {$gte: 4000}}");
+  ASSERT_EQ(database_->DeleteMany("c", *Filter::Compile(gone.view()))->deleted, 1000u);
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  Explain explain;
+  EXPECT_EQ(*database_->Count("c", filter, &explain), 3900u);
+  EXPECT_EQ(explain.documents_examined, 0u);
+}
+
+// An index file that rotted is not believed.
+TEST_F(IndexTest, DamagedFilesAreBuiltAgain) {
+  int next_id = 0;
+  while (next_id < 20000)
+    Insert(absl::StrCat("{_id: ", next_id, ", n: ", next_id % 100, "}")), ++next_id;
+  ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());
+  ASSERT_TRUE(engine_->Close().ok());
+  engine_.reset();
+  int damaged = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.data_path + "/test")) {
+    if (!absl::StrContains(entry.path().filename().string(), ".svidx.")) continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(8);
+    file.write("garbage", 7);
+    ++damaged;
+  }
+  EXPECT_GT(damaged, 0);
+  Open();
+  const ShellDocument specification("{n: 5}");
+  const Filter filter = *Filter::Compile(specification.view());
+  EXPECT_EQ(*database_->Count("c", filter), 200u);
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  EXPECT_EQ(*database_->Count("c", filter), 200u);
+}
+
+TEST_F(IndexTest, DroppedIndexesAndCollectionsAreGone) {
+  for (int i = 0; i < 100; ++i) Insert(absl::StrCat("{_id: ", i, ", n: ", i, "}"));
+  ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());
+  EXPECT_TRUE(absl::IsNotFound(database_->DropIndex("c", "m")));
+  ASSERT_TRUE(database_->DropIndex("c", "n").ok());
+  EXPECT_TRUE(absl::IsNotFound(database_->DropIndex("c", "n")));
+  int listed = 0;
+  ASSERT_TRUE(database_->ListIndexes("c", [&](ValueView) { ++listed; }).ok());
+  EXPECT_EQ(listed, 0);
+  ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n", "o.b"}, .reason = "test"}).ok());
+  ASSERT_TRUE(database_->Drop("c").ok());
+  Insert("{_id: 1, n: 1}");
+  ASSERT_TRUE(database_->ListIndexes("c", [&](ValueView) { ++listed; }).ok());
+  EXPECT_EQ(listed, 0);
+}
+
+}  // namespace
+}  // namespace alos
