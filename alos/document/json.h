@@ -277,7 +277,7 @@ class JsonConverter {
   // REQUIRES: the element is a T.
   template <class T>
   static T Get(simdjson::dom::element element) {
-    T value;
+    T value{};
     const simdjson::error_code error = element.get(value);
     ALOS_DCHECK(error == simdjson::SUCCESS);
     static_cast<void>(error);
