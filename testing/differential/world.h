@@ -1,0 +1,611 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs a world (generator.h) over plain documents and over an engine at once, and compares.
+
+#ifndef ALOS_TESTING_DIFFERENTIAL_WORLD_H_
+#define ALOS_TESTING_DIFFERENTIAL_WORLD_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "alos/base/status_macros.h"
+#include "alos/document/id.h"
+#include "alos/document/json.h"
+#include "alos/document/value.h"
+#include "alos/engine/engine.h"
+#include "alos/query/filter.h"
+#include "alos/query/pipeline.h"
+#include "alos/query/projection.h"
+#include "alos/query/sort.h"
+#include "alos/query/update.h"
+#include "testing/differential/compare.h"
+#include "testing/differential/language.h"
+#include "testing/differential/values.h"
+
+namespace alos::differential {
+
+// Where two ways disagree.
+struct Failure {
+  std::string way;       // "indexes", "restart", "mingo"
+  std::size_t step = 0;  // Of the world.
+  std::string message;
+};
+
+// What alos answered to one step over plain documents, for another implementation to answer too.
+struct Question {
+  enum class Kind { kFind, kUpdate, kAggregate };
+
+  Kind kind = Kind::kFind;
+  std::size_t step = 0;
+  Bytes specification;                                  // The step.
+  std::shared_ptr<const std::vector<Bytes>> documents;  // Before the step.
+  std::vector<std::size_t> matches;                     // Of documents; not for kAggregate.
+  // kFind, kAggregate: the documents found. kUpdate: of each match, nullopt where it was refused.
+  std::vector<std::optional<Bytes>> results;
+  absl::Status status;  // kAggregate: not OK: refused while it ran.
+};
+
+struct WorldCounts {
+  std::uint64_t cases = 0;
+  std::uint64_t refused = 0;  // Specifications that alos refuses; not cases.
+  std::uint64_t failing = 0;  // Cases in which both refuse a document.
+  std::uint64_t matches = 0;
+  std::map<std::string, std::uint64_t> refusals;  // By the beginning of the message.
+  OperatorCounts operators;
+};
+
+// Threads: one.
+// Durability: writes under `directory`, which it empties.
+class WorldRunner {
+ public:
+  using Engine = BasicEngine<Policies<DefaultDurability>>;
+  using Database = Engine::Database;
+
+  struct Options {
+    bool engine = true;
+    std::string directory;
+    // Breaks the second way on purpose: documents that a $gt should find are left out. For the
+    // test that says whether this would be noticed, and shown small.
+    bool plant_bug = false;
+  };
+
+  WorldRunner(Options options, WorldCounts* counts)
+      : options_(std::move(options)), counts_(*counts) {}
+
+  // nullopt: all ways agree. With `questions`, appends one for each read and update.
+  std::optional<Failure> Run(ValueView world, std::vector<Question>* questions) {
+    questions_ = questions;
+    documents_ = std::make_shared<std::vector<Bytes>>();
+    failure_.reset();
+    way_ = "indexes";
+    if (options_.engine) Fail(Open(true));
+    std::vector<ValueView> reads;
+    step_ = 0;
+    for (const ValueView step : Elements(world)) {
+      if (failure_.has_value()) break;
+      if (step.Find("find").has_value() || step.Find("aggregate").has_value()) {
+        reads.push_back(step);
+      }
+      RunStep(step);
+      ++step_;
+    }
+    if (options_.engine && !failure_.has_value()) {
+      questions_ = nullptr;
+      way_ = "restart";
+      Fail(Reopen());
+      CheckContent();
+      for (std::size_t i = 0; i < reads.size() && !failure_.has_value(); ++i) {
+        repeating_ = true;
+        RunStep(reads[i]);
+        repeating_ = false;
+      }
+    }
+    if (engine_ != nullptr) {
+      static_cast<void>(engine_->Close());
+      engine_.reset();
+    }
+    return failure_;
+  }
+
+ private:
+  static constexpr std::string_view kDatabase = "d";
+  static constexpr std::string_view kCollection = "c";
+
+  // --- The second way: by indexes
+
+  absl::Status Open(bool fresh) {
+    if (fresh) std::filesystem::remove_all(options_.directory);
+    EngineOptions engine_options;
+    engine_options.data_path = options_.directory;
+    engine_options.shards = 3;
+    engine_options.cache_bytes = 1 << 20;
+    ALOS_ASSIGN_OR_RETURN(engine_, Engine::Open(engine_options));
+    ALOS_ASSIGN_OR_RETURN(database_, engine_->GetOrCreateDatabase(kDatabase));
+    return absl::OkStatus();
+  }
+
+  absl::Status Reopen() {
+    ALOS_RETURN_IF_ERROR(engine_->Close());
+    engine_.reset();
+    return Open(false);
+  }
+
+  // --- Bookkeeping
+
+  void Fail(const absl::Status& status) {
+    if (!status.ok()) Fail(status.ToString());
+  }
+  void Fail(std::string message) {
+    if (!failure_.has_value()) failure_ = Failure{way_, step_, std::move(message)};
+  }
+
+  // Counts a specification that alos refuses. The engine's callers compile as we do.
+  bool IsRefused(const absl::Status& status) {
+    if (status.ok()) return false;
+    if (repeating_) return true;
+    ++counts_.refused;
+    // The message without values.
+    std::string kind(status.message());
+    const std::size_t colon = kind.find(": ");
+    if (colon != std::string::npos) kind = kind.substr(colon + 2);
+    ++counts_.refusals[kind.substr(0, 50)];
+    return true;
+  }
+
+  void CountCase(std::string_view where, ValueView specification) {
+    if (repeating_) return;
+    ++counts_.cases;
+    counts_.operators.Add(where, specification);
+  }
+
+  static std::string List(const std::vector<Bytes>& documents) {
+    std::string text;
+    for (const Bytes& document : documents)
+      absl::StrAppend(&text, "\n    ", ToJson(View(document)));
+    return text.empty() ? " nothing" : text;
+  }
+
+  std::string Difference(const std::vector<Bytes>& scan, const std::vector<Bytes>& other) {
+    return absl::StrCat("by scan:", List(scan), "\n  ", way_, ":", List(other));
+  }
+
+  std::optional<std::size_t> FindById(std::string_view id) const {
+    for (std::size_t i = 0; i < documents_->size(); ++i) {
+      const absl::StatusOr<std::string> other = EncodeId(*View((*documents_)[i]).Find("_id"));
+      if (other.ok() && *other == id) return i;
+    }
+    return std::nullopt;
+  }
+
+  // The documents are shared with questions: copied when they change.
+  std::vector<Bytes>& MutableDocuments() {
+    if (documents_.use_count() > 1) documents_ = std::make_shared<std::vector<Bytes>>(*documents_);
+    return *documents_;
+  }
+
+  // *failed: an expression of the filter failed on some document. Then it matches nothing by our
+  // count; an engine that does not look at that document need not notice.
+  std::vector<std::size_t> Matches(const Filter& filter, bool* failed) const {
+    std::vector<std::size_t> matches;
+    absl::Status error;
+    for (std::size_t i = 0; i < documents_->size(); ++i) {
+      if (filter.Matches(View((*documents_)[i]), &error)) matches.push_back(i);
+    }
+    *failed = !error.ok();
+    return matches;
+  }
+
+  // --- Steps. What is malformed (a step that was shrunk too far) is left out on all ways.
+
+  void RunStep(ValueView step) {
+    if (const auto document = step.Find("insert")) return Insert(*document);
+    if (step.Find("update").has_value()) return RunUpdate(step);
+    if (step.Find("delete").has_value()) return Delete(step);
+    if (step.Find("find").has_value()) return Find(step);
+    if (const auto pipeline = step.Find("aggregate")) return Aggregate(step, *pipeline);
+    if (!options_.engine) return;
+    if (step.Find("checkpoint").has_value()) Fail(database_->Checkpoint());
+    if (step.Find("reopen").has_value()) Fail(Reopen());
+  }
+
+  void Insert(ValueView document) {
+    if (!document.IsDocument() || !document.Find("_id").has_value()) return;
+    const absl::StatusOr<std::string> id = EncodeId(*document.Find("_id"));
+    const bool expected = id.ok() && !FindById(*id).has_value();
+    if (options_.engine) {
+      const absl::Status status = database_->InsertOne(kCollection, document).status();
+      if (status.ok() != expected) return Fail(absl::StrCat("insert: ", status.ToString()));
+    }
+    if (expected) MutableDocuments().push_back(Bytes(document.bytes()));
+  }
+
+  void RunUpdate(ValueView step) {
+    const std::optional<ValueView> filter_value = step.Find("filter");
+    if (!filter_value.has_value()) return;
+    const absl::StatusOr<Filter> filter = Filter::Compile(*filter_value);
+    if (IsRefused(filter.status())) return;
+    Update::Options update_options;
+    update_options.array_filters = step.Find("arrayFilters");
+    const absl::StatusOr<Update> update = Update::Compile(*step.Find("update"), update_options);
+    if (IsRefused(update.status())) return;
+    const bool many = IsTrue(step.Find("many"));
+    const bool upsert = IsTrue(step.Find("upsert"));
+    bool filter_failed = false;
+    const std::vector<std::size_t> matches = Matches(*filter, &filter_failed);
+    if (!many && matches.size() > 1) return;  // Which one is not determined.
+    if (filter_failed && upsert) return;
+    if (many && update->is_replacement()) return;
+    CountCase("update", *step.Find("update"));
+    counts_.operators.Add("filter", *filter_value);
+
+    std::vector<std::optional<Bytes>> results;
+    std::size_t modified = 0;
+    absl::Status status;
+    std::vector<Bytes> after = *documents_;
+    for (const std::size_t match : matches) {
+      Bytes result;
+      const absl::StatusOr<bool> changed =
+          update->Apply(View((*documents_)[match]), *filter, &result);
+      if (!changed.ok()) {
+        status.Update(changed.status());
+        results.push_back(std::nullopt);
+        continue;
+      }
+      if (*changed) {
+        ++modified;
+        if (!ValueView::Parse(result).ok()) return Fail("the update made a malformed document");
+        after[match] = result;
+      }
+      results.push_back(after[match]);
+    }
+    if (questions_ != nullptr && !matches.empty() && !filter_failed) {
+      questions_->push_back(Question{Question::Kind::kUpdate,
+                                     step_,
+                                     Bytes(step.bytes()),
+                                     documents_,
+                                     matches,
+                                     std::move(results),
+                                     {}});
+    }
+    if (upsert && matches.empty()) {
+      const absl::StatusOr<std::string> seed = update->Seed(*filter);
+      status = seed.status();
+      if (seed.ok()) {
+        const std::optional<ValueView> id = View(*seed).Find("_id");
+        if (!id.has_value()) return;  // A new id, which no one knows.
+        const absl::StatusOr<std::string> encoded = EncodeId(*id);
+        if (!encoded.ok()) {
+          status = encoded.status();
+        } else if (FindById(*encoded).has_value()) {
+          status = absl::AlreadyExistsError("duplicate _id");
+        } else {
+          after.push_back(*seed);
+        }
+      }
+    }
+    if (!status.ok()) ++counts_.failing;
+    if (!options_.engine) {
+      if (status.ok() && !filter_failed)
+        documents_ = std::make_shared<std::vector<Bytes>>(std::move(after));
+      return;
+    }
+
+    absl::Status engine_status;
+    std::size_t engine_matched = 0;
+    std::size_t engine_modified = 0;
+    const auto take = [&](const auto& result) {
+      engine_status = result.status();
+      if (!result.ok()) return;
+      engine_matched = result->matched;
+      engine_modified = result->modified;
+    };
+    if (upsert) {
+      take(many ? database_->UpsertMany(kCollection, *filter, *update)
+                : database_->UpsertOne(kCollection, *filter, *update));
+    } else {
+      take(many ? database_->UpdateMany(kCollection, *filter, *update)
+                : database_->UpdateOne(kCollection, *filter, *update));
+    }
+    if (filter_failed) return TakeContent(after);
+    if (engine_status.ok() != status.ok()) {
+      return Fail(absl::StrCat("update by scan: ", status.ToString(), "\n  ", way_, ": ",
+                               engine_status.ToString()));
+    }
+    if (!status.ok()) {
+      // What was updated before the document that was refused, is.
+      return TakeContent(after);
+    }
+    if (engine_matched != matches.size() || engine_modified != modified) {
+      return Fail(absl::StrCat("update by scan: matched ", matches.size(), ", modified ", modified,
+                               "; ", way_, ": matched ", engine_matched, ", modified ",
+                               engine_modified));
+    }
+    documents_ = std::make_shared<std::vector<Bytes>>(std::move(after));
+    CheckContent();
+  }
+
+  void Delete(ValueView step) {
+    const ValueView filter_value = *step.Find("delete");
+    const absl::StatusOr<Filter> filter = Filter::Compile(filter_value);
+    if (IsRefused(filter.status())) return;
+    const bool many = IsTrue(step.Find("many"));
+    bool filter_failed = false;
+    const std::vector<std::size_t> matches = Matches(*filter, &filter_failed);
+    if (filter_failed || (!many && matches.size() > 1)) return;
+    CountCase("filter", filter_value);
+    std::vector<Bytes> after = *documents_;
+    for (std::size_t i = matches.size(); i-- > 0;) {
+      after.erase(after.begin() + static_cast<std::ptrdiff_t>(matches[i]));
+    }
+    documents_ = std::make_shared<std::vector<Bytes>>(std::move(after));
+    if (!options_.engine) return;
+    const absl::StatusOr<DeleteResult> deleted = many ? database_->DeleteMany(kCollection, *filter)
+                                                      : database_->DeleteOne(kCollection, *filter);
+    if (!deleted.ok()) return Fail(absl::StrCat("delete: ", deleted.status().ToString()));
+    if (deleted->deleted != matches.size()) {
+      return Fail(absl::StrCat("delete by scan: ", matches.size(), " documents; ", way_, ": ",
+                               deleted->deleted));
+    }
+    CheckContent();
+  }
+
+  void Find(ValueView step) {
+    const ValueView filter_value = *step.Find("find");
+    const absl::StatusOr<Filter> filter = Filter::Compile(filter_value);
+    if (IsRefused(filter.status())) return;
+    Sort sort;
+    const std::optional<ValueView> sort_value = step.Find("sort");
+    if (sort_value.has_value()) {
+      absl::StatusOr<Sort> compiled = Sort::Compile(*sort_value);
+      if (IsRefused(compiled.status())) return;
+      sort = *std::move(compiled);
+    }
+    Projection projection;
+    if (const std::optional<ValueView> value = step.Find("projection")) {
+      absl::StatusOr<Projection> compiled = Projection::Compile(*value);
+      if (IsRefused(compiled.status())) return;
+      projection = *std::move(compiled);
+      if (!repeating_) counts_.operators.Add("projection", *value);
+      if (!repeating_) counts_.operators.AddOne("find projection");
+    }
+    const std::uint64_t skip = Natural(step.Find("skip"));
+    const std::uint64_t limit = Natural(step.Find("limit"));
+    CountCase("filter", filter_value);
+    if (sort_value.has_value() && !repeating_) counts_.operators.AddOne("find sort");
+    if (skip != 0 && !repeating_) counts_.operators.AddOne("find skip");
+    if (limit != 0 && !repeating_) counts_.operators.AddOne("find limit");
+
+    bool filter_failed = false;
+    const std::vector<std::size_t> matches = Matches(*filter, &filter_failed);
+    counts_.matches += matches.size();
+    if (filter_failed) ++counts_.failing;
+    std::vector<std::pair<Sort::Key, const Bytes*>> sorted;
+    for (const std::size_t match : matches) {
+      const Bytes& document = (*documents_)[match];
+      sorted.emplace_back(sort.ExtractKey(View(document)), &document);
+    }
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [&](const auto& a, const auto& b) { return sort.Less(a.first, b.first); });
+    std::vector<Bytes> scan;
+    for (std::size_t i = skip; i < sorted.size() && (limit == 0 || scan.size() < limit); ++i) {
+      scan.push_back(*sorted[i].second);
+    }
+    if (questions_ != nullptr && !filter_failed) {
+      std::vector<std::optional<Bytes>> results;
+      for (const Bytes& document : scan) {
+        Bytes shown;
+        projection.Apply(View(document), &shown);
+        results.push_back(std::move(shown));
+      }
+      questions_->push_back(Question{Question::Kind::kFind,
+                                     step_,
+                                     Bytes(step.bytes()),
+                                     documents_,
+                                     matches,
+                                     std::move(results),
+                                     {}});
+    }
+    if (!options_.engine) return;
+
+    FindQuery query;
+    query.filter = &*filter;
+    query.skip = skip;
+    query.limit = limit;
+    if (sort_value.has_value()) query.sort = &sort;
+    std::vector<Bytes> found;
+    const bool plant = options_.plant_bug && Uses(filter_value, "$gt");
+    const absl::Status status = database_->Find(kCollection, query, [&](ValueView document) {
+      if (!plant) found.emplace_back(document.bytes());
+      return true;
+    });
+    if (filter_failed) return;
+    if (!status.ok()) return Fail(absl::StrCat("find: ", status.ToString()));
+    const bool cut = skip != 0 || limit != 0;
+    const bool total = sort_value.has_value() && sort_value->Find("_id").has_value();
+    if (total || !cut) {
+      if (!SameAnswer(scan, found, total ? Order::kSame : Order::kAny, {})) {
+        return Fail(absl::StrCat("find ", Difference(scan, found)));
+      }
+    }
+    if (!total) CheckTies(*filter, sort, scan, found);
+
+    const absl::StatusOr<std::uint64_t> count = database_->Count(kCollection, *filter);
+    if (!count.ok()) return Fail(absl::StrCat("count: ", count.status().ToString()));
+    if (*count != matches.size()) {
+      return Fail(absl::StrCat("count by scan: ", matches.size(), "; ", way_, ": ", *count));
+    }
+    const absl::StatusOr<bool> one =
+        database_->FindOne(kCollection, *filter, [&](ValueView found_one) {
+          if (!filter->Matches(found_one)) Fail("FindOne found what does not match");
+        });
+    if (!one.ok()) return Fail(absl::StrCat("FindOne: ", one.status().ToString()));
+    if (*one != !matches.empty())
+      return Fail(absl::StrCat("FindOne: ", *one ? "found" : "did not find", " a document"));
+  }
+
+  // Documents that the sort takes for equal may come in any order, and any of them may be cut off:
+  // the keys are the same at each place, and each document matches and comes once.
+  void CheckTies(const Filter& filter, const Sort& sort, const std::vector<Bytes>& scan,
+                 const std::vector<Bytes>& found) {
+    if (scan.size() != found.size()) return Fail(absl::StrCat("find ", Difference(scan, found)));
+    std::vector<Bytes> seen;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const ValueView document = View(found[i]);
+      if (!filter.Matches(document) || sort.Compare(View(scan[i]), document) != 0) {
+        return Fail(absl::StrCat("find, at ", i, ": ", Difference(scan, found)));
+      }
+      seen.push_back(found[i]);
+    }
+    std::sort(seen.begin(), seen.end());
+    if (std::adjacent_find(seen.begin(), seen.end()) != seen.end()) {
+      Fail(absl::StrCat("find gives a document twice: ", Difference(scan, found)));
+    }
+  }
+
+  void Aggregate(ValueView step, ValueView stages) {
+    const absl::StatusOr<Pipeline> pipeline = Pipeline::Compile(stages);
+    if (IsRefused(pipeline.status())) return;
+    CountCase("pipeline", stages);
+    std::vector<Bytes> scan;
+    bool filter_failed = false;
+    const absl::Status status = pipeline->Run(
+        [&](auto&& push) -> absl::Status {
+          absl::Status error;
+          for (const Bytes& document : *documents_) {
+            if (pipeline->leading_match() != nullptr &&
+                !pipeline->leading_match()->Matches(View(document), &error)) {
+              filter_failed = !error.ok();
+              if (filter_failed) return error;
+              continue;
+            }
+            if (!push(View(document))) break;
+          }
+          return absl::OkStatus();
+        },
+        [&](ValueView document) {
+          scan.emplace_back(document.bytes());
+          return true;
+        });
+    counts_.matches += scan.size();
+    if (!status.ok()) ++counts_.failing;
+    for (const Bytes& document : scan) {
+      if (!ValueView::Parse(document).ok()) return Fail("the pipeline made a malformed document");
+    }
+    if (questions_ != nullptr) {
+      std::vector<std::optional<Bytes>> results(scan.begin(), scan.end());
+      questions_->push_back(Question{Question::Kind::kAggregate,
+                                     step_,
+                                     Bytes(step.bytes()),
+                                     documents_,
+                                     {},
+                                     std::move(results),
+                                     status});
+    }
+    if (!options_.engine) return;
+
+    std::vector<Bytes> found;
+    const absl::Status engine_status =
+        database_->Aggregate(kCollection, *pipeline, [&](ValueView document) {
+          found.emplace_back(document.bytes());
+          return true;
+        });
+    const PipelineTraits traits = TraitsOf(stages, Order::kAny);
+    if (!traits.determined || filter_failed) return;
+    if (status.ok() != engine_status.ok()) {
+      return Fail(absl::StrCat("aggregate by scan: ", status.ToString(), "\n  ", way_, ": ",
+                               engine_status.ToString()));
+    }
+    if (!status.ok()) return;
+    Tolerance tolerance;
+    tolerance.rounding = true;
+    if (!SameAnswer(scan, found, traits.order, tolerance)) {
+      Fail(absl::StrCat("aggregate ", Difference(scan, found)));
+    }
+  }
+
+  // --- The content of the engine
+
+  std::map<std::string, Bytes> Content() {
+    std::map<std::string, Bytes> content;
+    const absl::Status status = database_->Find(kCollection, FindQuery{}, [&](ValueView document) {
+      const auto [position, is_new] =
+          content.emplace(*EncodeId(*document.Find("_id")), document.bytes());
+      if (!is_new) Fail("a document is there twice");
+      return true;
+    });
+    if (!status.ok()) Fail(absl::StrCat("find: ", status.ToString()));
+    return content;
+  }
+
+  void CheckContent() {
+    if (failure_.has_value()) return;
+    const std::map<std::string, Bytes> content = Content();
+    if (content.size() != documents_->size()) {
+      return Fail(
+          absl::StrCat("there are ", content.size(), " documents, not ", documents_->size()));
+    }
+    for (const Bytes& document : *documents_) {
+      const auto found = content.find(*EncodeId(*View(document).Find("_id")));
+      if (found == content.end()) return Fail(absl::StrCat("missing: ", ToJson(View(document))));
+      if (found->second != document) {
+        return Fail(absl::StrCat("by scan: ", ToJson(View(document)), "\n  ", way_, ": ",
+                                 ToJson(View(found->second))));
+      }
+    }
+  }
+
+  // After an update that stopped half-way: each document is as it was or as in `after`.
+  void TakeContent(const std::vector<Bytes>& after) {
+    const std::map<std::string, Bytes> content = Content();
+    std::vector<Bytes> now;
+    for (std::size_t i = 0; i < documents_->size(); ++i) {
+      const Bytes& before = (*documents_)[i];
+      const auto found = content.find(*EncodeId(*View(before).Find("_id")));
+      if (found == content.end()) return Fail(absl::StrCat("missing: ", ToJson(View(before))));
+      if (found->second != before && found->second != after[i]) {
+        return Fail(absl::StrCat("after a failed update: ", ToJson(View(found->second))));
+      }
+      now.push_back(found->second);
+    }
+    if (content.size() != now.size()) return Fail("a failed update inserted");
+    documents_ = std::make_shared<std::vector<Bytes>>(std::move(now));
+  }
+
+  static bool IsTrue(const std::optional<ValueView>& value) {
+    return value.has_value() && value->type() == ValueType::kBool && value->AsBool();
+  }
+  static std::uint64_t Natural(const std::optional<ValueView>& value) {
+    if (!value.has_value() || value->type() != ValueType::kInt64) return 0;
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(0, value->AsInt64()));
+  }
+
+  const Options options_;
+  WorldCounts& counts_;
+  std::unique_ptr<Engine> engine_;
+  Database* database_ = nullptr;
+
+  // Of the run.
+  std::vector<Question>* questions_ = nullptr;
+  std::shared_ptr<std::vector<Bytes>> documents_;  // The first way: in order of insertion.
+  std::optional<Failure> failure_;
+  std::string way_;
+  std::size_t step_ = 0;
+  bool repeating_ = false;
+};
+
+}  // namespace alos::differential
+
+#endif  // ALOS_TESTING_DIFFERENTIAL_WORLD_H_
