@@ -846,6 +846,11 @@ absl::Status BasicDatabase<Policies>::VisitMatches(Collection& collection, const
                                                    std::uint64_t timestamp,
                                                    absl::FunctionRef<bool(ValueView)> visit,
                                                    Explain* explain) {
+  if (filter.may_fail() && !filter.reports_errors()) {
+    return filter.RunReporting([&](const Filter& reporting) {
+      return VisitMatches(collection, reporting, timestamp, visit, explain);
+    });
+  }
   const auto guard = context_.epochs->Enter();
   bool go_on = true;
   const auto visit_match = [&](ValueView document) {
@@ -1119,6 +1124,11 @@ template <class Policies>
 absl::Status BasicDatabase<Policies>::FindSorted(Collection& collection, const FindQuery& query,
                                                  const Filter& filter, std::uint64_t timestamp,
                                                  absl::FunctionRef<bool(ValueView)> visit) {
+  if (filter.may_fail() && !filter.reports_errors()) {
+    return filter.RunReporting([&](const Filter& reporting) {
+      return FindSorted(collection, query, reporting, timestamp, visit);
+    });
+  }
   const bool is_bounded =
       query.limit != 0 && query.limit <= std::numeric_limits<std::uint64_t>::max() - query.skip;
   const std::uint64_t keep =
@@ -1166,6 +1176,11 @@ template <class Policies>
 absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
     std::string_view collection, const Filter& filter, std::string_view cursor,
     std::size_t batch_size, absl::FunctionRef<bool(ValueView)> visit) {
+  if (filter.may_fail() && !filter.reports_errors()) {
+    return filter.RunReporting([&](const Filter& reporting) {
+      return FindBatch(collection, reporting, cursor, batch_size, visit);
+    });
+  }
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   engine_internal::ScanCursor position;
   if (cursor.empty()) {
@@ -1253,6 +1268,10 @@ template <class Policies>
 absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Count(std::string_view collection,
                                                              const Filter& filter,
                                                              Explain* explain) {
+  if (filter.may_fail() && !filter.reports_errors()) {
+    return filter.RunReporting(
+        [&](const Filter& reporting) { return Count(collection, reporting, explain); });
+  }
   const std::uint64_t timestamp = durability_->visible_timestamp();
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return std::uint64_t{0};

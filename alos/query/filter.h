@@ -7,6 +7,7 @@
 #define ALOS_QUERY_FILTER_H_
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <iterator>
 #include <memory>
@@ -16,8 +17,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "alos/document/id.h"
 #include "alos/document/value.h"
@@ -27,6 +30,28 @@
 namespace alos {
 
 using query_internal::FilterContext;
+
+// The first error of the expressions of a filter, over all documents it is asked about.
+//
+// Threads: any number may use one at once.
+class FilterErrors {
+ public:
+  void Record(absl::Status error) {
+    absl::MutexLock lock(&mutex_);
+    if (first_.ok()) first_ = std::move(error);
+    any_.store(true, std::memory_order_release);
+  }
+  bool any() const { return any_.load(std::memory_order_acquire); }
+  absl::Status first() const {
+    absl::MutexLock lock(&mutex_);
+    return first_;
+  }
+
+ private:
+  std::atomic<bool> any_ = false;
+  mutable absl::Mutex mutex_;
+  absl::Status first_ ABSL_GUARDED_BY(mutex_);
+};
 
 // A compiled filter: MongoDB's query language over MessagePack documents.
 //
@@ -72,8 +97,16 @@ class Filter {
 
   // REQUIRES: `document` is a document. When an expression fails, it does not match, and *error, if
   // given and OK before, says why.
-  bool Matches(ValueView document, absl::Status* error = nullptr) const {
+  bool Matches(ValueView document, absl::Status* error) const {
     return program_->MatchesDocument(document, error);
+  }
+  bool Matches(ValueView document) const {
+    if (errors_ == nullptr) return program_->MatchesDocument(document);
+    if (errors_->any()) return false;
+    absl::Status error;
+    const bool matches = program_->MatchesDocument(document, &error);
+    if (!error.ok()) errors_->Record(std::move(error));
+    return matches;
   }
 
   // As above, for the stages of a pipeline: expressions are evaluated with the time and the
@@ -84,6 +117,23 @@ class Filter {
 
   // Whether matching can fail: there is an $expr.
   bool may_fail() const { return !program_->expressions().empty(); }
+
+  // Runs a query that can fail as a whole: `run(filter)` -> absl::Status or absl::StatusOr<...>,
+  // with this filter, or, if it may fail, with one that collects the errors of Matches(document):
+  // the first of them is the result then.
+  template <class Run>
+  auto RunReporting(Run&& run) const -> decltype(run(*this)) {
+    if (!may_fail() || errors_ != nullptr) return run(*this);
+    FilterErrors errors;
+    Filter reporting = *this;
+    reporting.errors_ = &errors;
+    decltype(run(*this)) result = run(reporting);
+    if (errors.any()) return errors.first();
+    return result;
+  }
+
+  // Within RunReporting.
+  bool reports_errors() const { return errors_ != nullptr; }
 
   // As Matches, and what the positional operator $ of an update stands for: the position of the
   // element that met a condition, in the outermost array on the condition's path. Of several
@@ -203,6 +253,7 @@ class Filter {
   std::shared_ptr<const query_internal::FilterProgram> program_;
   std::optional<std::vector<std::string>> id_candidates_;
   std::vector<Equality> equalities_;
+  FilterErrors* errors_ = nullptr;  // Null: errors are not asked for.
 };
 
 }  // namespace alos

@@ -375,6 +375,27 @@ TEST_F(AlosProtocolTest, StreamsWithoutLossAndRefusesForeignCursors) {
   Refused(Operation::kFindManyStream, R"({"query":{},"cursor":5})", {"'cursor'", "binary"});
 }
 
+TEST_F(AlosProtocolTest, ExpressionsInFiltersMatchOrFailTheQuery) {
+  Ask(Operation::kInsertMany,
+      InsertMany({"", ""}, {R"({"_id":"a","spent":5,"budget":4})", R"({"_id":"b","spent":1})"}));
+  const std::string_view over = R"({"$expr":{"$gt":["$spent","$budget"]}})";
+  EXPECT_EQ(Ask(Operation::kFindManyCount, absl::StrCat(R"({"query":)", over, "}")), R"({"n":2})");
+  EXPECT_EQ(Ask(Operation::kUpdateMany, absl::StrCat(R"({"filter":{"budget":4,"$and":[)", over,
+                                                     R"(]},"update":{"$set":{"over":"yes"}}})")),
+            R"({"count":1,"updated":1})");
+  const std::string_view failing = R"({"$expr":{"$add":["$over",1]}})";
+  const auto refused = [&](Operation operation, std::string_view field, std::string_view rest) {
+    Refused(operation, absl::StrCat("{\"", field, "\":", failing, rest, "}"), {"$expr", "$add"});
+  };
+  refused(Operation::kFindOne, "query", "");
+  refused(Operation::kFind, "query", "");
+  refused(Operation::kFind, "query", R"(,"sort":{"spent":1},"limit":1)");
+  refused(Operation::kFindManyStream, "query", "");
+  refused(Operation::kFindManyCount, "query", "");
+  refused(Operation::kUpdateMany, "filter", R"(,"update":{"$set":{"x":1}})");
+  refused(Operation::kDeleteMany, "filter", "");
+}
+
 TEST_F(AlosProtocolTest, UpdatesDeletesUpserts) {
   Ask(Operation::kInsertMany,
       InsertMany({"", "", ""},
