@@ -135,8 +135,8 @@ class Expression {
   const Path* field_path() const;
 
   // {$eq: ["$a.b", 5]} and the like: `path` compared with `constant`, by one of $eq $ne $gt $gte
-  // $lt $lte. The order is that of all values, across types, and missing is below null; a path
-  // through arrays yields an array, which is compared as a whole.
+  // $lt $lte, or $in, whose constant is an array. The order is that of all values, across types,
+  // and missing is below null; a path through arrays yields an array, which is compared as a whole.
   struct FieldComparison {
     std::string_view op;  // as if the path stood on the left
     const Path* path;
@@ -245,6 +245,15 @@ inline std::vector<Expression::FieldComparison> Expression::ImpliedComparisons()
     if (node.op == nullptr) continue;
     if (node.op->name == "$and") {
       pending.insert(pending.end(), node.arguments.begin(), node.arguments.end());
+      continue;
+    }
+    if (node.op->name == "$in") {
+      const query_internal::Node& left = *node.arguments[0];
+      const query_internal::Node& right = *node.arguments[1];
+      if (left.evaluate == &query_internal::EvaluatePath && left.slot == 0 &&
+          query_internal::IsConstant(&right) && right.constant.IsArray()) {
+        comparisons.push_back({"$in", &*left.path, right.constant});
+      }
       continue;
     }
     for (const auto& [name, mirrored] : kMirrored) {

@@ -433,6 +433,14 @@ TEST(ExpressionTest, Chance) {
   });
 }
 
+TEST(ExpressionTest, CurrentDate) {
+  Check({
+      {"{$type: {$currentDate: {}}}", "'date'"},
+      {"{$gt: [{$currentDate: {}}, '$$NOW']}", "true"},
+      {"{$currentDate: 1}", "refused: takes no argument"},
+  });
+}
+
 TEST(ExpressionTest, Statistics) {
   Check({
       {"{$sum: '$a'}", "6", "{a: [1, 2, 3, 'x', null]}"},
@@ -698,6 +706,16 @@ TEST(ExpressionTest, Loops) {
       {"{$map: {input: [1]}}", "refused: 'in' are needed"},
       {"{$map: {input: [1], in: 1, as: 'X'}}", "refused: no name for a variable"},
       {"{$map: {input: [1], in: 1, limit: 1}}", "refused: unknown field 'limit'"},
+      {"{$map: {input: ['a', 'b'], in: ['$$this', '$$IDX']}}", "[['a', 0], ['b', 1]]"},
+      {"{$map: {input: ['a', 'b'], arrayIndexAs: 'i', in: {$add: ['$$i', 1]}}}", "[1, 2]"},
+      {"{$map: {input: [1], arrayIndexAs: 'i', in: '$$IDX'}}", "refused: $$IDX is for $map"},
+      {"{$map: {input: [1], arrayIndexAs: 'I', in: 1}}", "refused: no name for a variable"},
+      {"{$filter: {input: [5, 6, 7], cond: {$mod: ['$$IDX', 2]}}}", "[6]"},
+      {"{$reduce: {input: [5, 6, 7], initialValue: 0, in: {$add: ['$$value', "
+       "{$multiply: ['$$this', '$$IDX']}]}}}",
+       "20"},
+      {"{$reduce: {input: [5], initialValue: 0, as: 'x', in: 1}}", "refused: unknown field 'as'"},
+      {"'$$IDX'", "refused: $$IDX is for $map"},
       {"{$filter: {input: '$a', as: 'x', cond: {$gt: ['$$x', 1]}}}", "[2, 3]", "{a: [1, 2, 3]}"},
       {"{$filter: {input: '$a', cond: {$gt: ['$$this', 1]}, limit: 1}}", "[2]", "{a: [1, 2, 3]}"},
       {"{$filter: {input: '$a', cond: true, limit: null}}", "[1, 2]", "{a: [1, 2]}"},
@@ -709,7 +727,8 @@ TEST(ExpressionTest, Loops) {
       {"{$reduce: {input: [], initialValue: 7, in: 1}}", "7"},
       {"{$reduce: {input: null, initialValue: 7, in: 1}}", "null"},
       {"{$reduce: {input: 1, initialValue: 7, in: 1}}", "error: 'input' has to be an array"},
-      {"{$reduce: {input: [1], initialValue: 7}}", "refused: expected {input"},
+      {"{$reduce: {input: [1], initialValue: 7}}", "refused: 'in' are needed"},
+      {"{$reduce: {input: [1], in: 7}}", "refused: 'initialValue' and 'in' are needed"},
       // 4,000 rounds that each make two new arrays of up to 500 elements: what is left of earlier
       // ones goes in time.
       {"{$size: {$reduce: {input: {$range: [0, 4000]}, initialValue: [],"
@@ -1101,6 +1120,8 @@ TEST(ExpressionTest, Types) {
       {"{$toDouble: time(1)}", "1000.0"},
       {"[{$toString: 2.5}, {$toString: 2.0}, {$toString: true}, {$toString: -7}, {$toString: 's'}]",
        "['2.5', '2', 'true', '-7', 's']"},
+      {"[{$toString: 1e8}, {$toString: 0.0001}, {$toString: 1e15}, {$toString: 1e16}]",
+       "['100000000', '0.0001', '1000000000000000', '1e+16']"},
       {"[{$toString: 1e300}, {$toString: NaN}, {$toString: Infinity}, {$toString: time(0)}]",
        "['1e+300', 'NaN', 'Infinity', '1970-01-01T00:00:00.000Z']"},
       {"{$toString: '$a'}", "'aGVsbG8='", "{a: bin('hello')}"},
@@ -1154,6 +1175,15 @@ TEST(ExpressionTest, Convert) {
       {"{$convert: {input: '$b', to: 'int', byteOrder: 'big'}}", "24930", "{b: bin('ab')}"},
       {"{$convert: {input: 1, to: 'binData', byteOrder: 'x'}}", "error: 'byteOrder' has to be"},
       {"{$convert: {input: 1}}", "refused: 'to' is missing"},
+      {"{$convert: {input: 'ff', to: 'int', base: 16}}", "255"},
+      {"{$convert: {input: '-101', to: 'long', base: 2}}", "-5"},
+      {"{$convert: {input: '17', to: 'double', base: 8}}", "15.0"},
+      {"{$convert: {input: '8', to: 'int', base: 8}}", "error: no whole number to base 8"},
+      {"{$convert: {input: 255, to: 'string', base: 16}}", "'FF'"},
+      {"{$convert: {input: -9223372036854775808, to: 'string', base: 2}}",
+       "'-1000000000000000000000000000000000000000000000000000000000000000'"},
+      {"{$convert: {input: 1.5, to: 'string', base: 2}}", "error: only whole numbers"},
+      {"{$convert: {input: 1, to: 'string', base: 3}}", "error: 'base' has to be 2, 8, 10 or 16"},
   });
 }
 
@@ -1178,6 +1208,13 @@ TEST(ExpressionTest, WhatIsNotThereIsRefusedByName) {
       {"{$toDecimal: 1}", "refused: $toDecimal is not supported: there is no decimal type"},
       {"{$toObjectId: 1}", "refused: $toObjectId is not supported: there is no ObjectId type"},
       {"{$meta: 'textScore'}", "refused: $meta is not supported"},
+      {"{$hash: 'x'}", "refused: $hash is not supported"},
+      {"{$toObject: '{}'}", "refused: $toObject is not supported"},
+      {"{$subtype: 1}", "refused: $subtype is not supported"},
+      {"{$tsSecond: 1}", "refused: $tsSecond is not supported"},
+      {"{$push: 1}", "refused: it is an accumulator"},
+      {"{$rank: {}}", "refused: it is for $setWindowFields only"},
+      {"{$where: 'x'}", "refused: $where is not supported"},
   });
 }
 
@@ -1205,6 +1242,10 @@ TEST(ExpressionTest, ForPlanners) {
     EXPECT_EQ(comparison.constant.AsInt64(), is_a ? 9 : 1);
   }
   EXPECT_TRUE(compile("{$or: [{$gt: ['$b', 1]}]}").ImpliedComparisons().empty());
+  const Expression in = compile("{$in: ['$a.b', [1, 2]]}");
+  ASSERT_EQ(in.ImpliedComparisons().size(), 1u);
+  EXPECT_EQ(in.ImpliedComparisons()[0].op, "$in");
+  EXPECT_EQ(in.ImpliedComparisons()[0].constant.size(), 2u);
 }
 
 // Whatever the expression, the document and the limits: no crash, valid results, and the same with
@@ -1234,7 +1275,9 @@ TEST(ExpressionTest, RandomExpressions) {
     const absl::StatusOr<std::optional<ValueView>> again = compiled->Evaluate(root, fresh);
     const std::string shown = absl::StrCat("seed ", kSeed, ", round ", i, ": ",
                                            ToShellText(ValueView::FromTrusted(specification)));
-    const bool is_random = absl::StrContains(shown, "$rand") || absl::StrContains(shown, "$sample");
+    const bool is_random = absl::StrContains(shown, "$rand") ||
+                           absl::StrContains(shown, "$currentDate") ||
+                           absl::StrContains(shown, "$sample");
     ASSERT_TRUE(is_random || value.ok() == again.ok()) << shown << value.status();
     if (!value.ok() || !*value) continue;
     ++evaluated_count;

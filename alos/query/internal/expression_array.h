@@ -326,56 +326,76 @@ inline absl::StatusOr<const Node*> CompileZip(ExpressionCompiler& compiler, cons
 }
 
 // --- Loops: $map, $filter, $reduce ---
+//
+// arguments: input, limit or nullptr ($filter), initialValue or nullptr ($reduce), body
+// slots: the element, its index (0 if the body does not ask for it), the value ($reduce)
 
-// arguments: input, limit or nullptr, body; slots: the variable.
-struct LoopNames {
+struct LoopForm {
   std::string_view body;
-  bool has_limit;
+  std::string_view known;  // the fields, for messages
+  bool has_as = false;
+  bool has_limit = false;
+  bool has_value = false;
 };
 
 inline absl::StatusOr<const Node*> CompileLoop(ExpressionCompiler& compiler, const Operator& op,
-                                               ValueView argument, const LoopNames& names) {
+                                               ValueView argument, const LoopForm& form) {
+  if (!argument.IsDocument()) {
+    return compiler.Error(op, "expected an object with ", form.known, "; found ",
+                          Describe(argument));
+  }
   std::optional<ValueView> input;
   std::optional<ValueView> body;
   std::optional<ValueView> limit;
-  std::string_view variable = "this";
-  const std::string_view known_limit = names.has_limit ? " and limit" : "";
-  if (!argument.IsDocument()) {
-    return compiler.Error(op, "expected an object with input, as, ", names.body, known_limit,
-                          "; found ", Describe(argument));
-  }
+  std::optional<ValueView> initial;
+  std::string_view element_name = "this";
+  std::optional<std::string_view> index_name;
   for (const auto [key, value] : argument.entries()) {
     if (key == "input") {
       input = value;
-    } else if (key == names.body) {
+    } else if (key == form.body) {
       body = value;
-    } else if (key == "limit" && names.has_limit) {
+    } else if (key == "limit" && form.has_limit) {
       limit = value;
-    } else if (key == "as") {
+    } else if (key == "initialValue" && form.has_value) {
+      initial = value;
+    } else if ((key == "as" && form.has_as) || key == "arrayIndexAs") {
       if (!value.IsString()) {
-        return compiler.Error(op, "'as' has to be a string, found ", Describe(value));
+        return compiler.Error(op, "'", key, "' has to be a string, found ", Describe(value));
       }
-      variable = value.AsString();
+      ALOS_RETURN_IF_ERROR(compiler.CheckVariableName(value.AsString()));
+      if (key == "as") {
+        element_name = value.AsString();
+      } else {
+        index_name = value.AsString();
+      }
     } else {
-      return compiler.Error(op, "unknown field '", DescribeText(key), "'; known are input, as, ",
-                            names.body, known_limit);
+      return compiler.Error(op, "unknown field '", DescribeText(key), "'; known are ", form.known);
     }
   }
-  if (!input || !body) {
-    return compiler.Error(op, "the fields 'input' and '", names.body, "' are needed");
+  if (!input || !body || (form.has_value && !initial)) {
+    return compiler.Error(op, "the fields 'input', ", form.has_value ? "'initialValue' " : "",
+                          "and '", form.body, "' are needed");
   }
-  ALOS_RETURN_IF_ERROR(compiler.CheckVariableName(variable));
   Node* const node = compiler.NewNode(op.evaluate, &op);
-  ALOS_ASSIGN_OR_RETURN(const Node* const compiled_input, compiler.Compile(*input));
-  const Node* compiled_limit = nullptr;
+  node->arguments.resize(4, nullptr);
+  ALOS_ASSIGN_OR_RETURN(node->arguments[0], compiler.Compile(*input));
   if (limit) {
-    ALOS_ASSIGN_OR_RETURN(compiled_limit, compiler.Compile(*limit));
+    ALOS_ASSIGN_OR_RETURN(node->arguments[1], compiler.Compile(*limit));
   }
-  node->slots = {compiler.PushVariable(variable)};
+  if (initial) {
+    ALOS_ASSIGN_OR_RETURN(node->arguments[2], compiler.Compile(*initial));
+  }
+  node->slots = {0, 0, 0};
+  if (form.has_value) node->slots[2] = compiler.PushVariable("value");
+  node->slots[0] = compiler.PushVariable(element_name);
+  const std::size_t index_slot = compiler.PushVariable(index_name.value_or("IDX"));
+  const std::size_t nodes_before = compiler.node_count();
   absl::StatusOr<const Node*> compiled_body = compiler.Compile(*body);
-  compiler.PopVariables(1);
+  compiler.PopVariables(form.has_value ? 3 : 2);
   if (!compiled_body.ok()) return compiled_body;
-  node->arguments = {compiled_input, compiled_limit, *compiled_body};
+  if (compiler.UsesVariable(index_slot, nodes_before)) node->slots[1] = index_slot;
+  node->arguments[3] = *compiled_body;
   return node;
 }
 
@@ -386,16 +406,25 @@ inline bool TakeLoopInput(const Node& node, Evaluation& e, Operand* input) {
   return Fail(node, e, "'input' has to be an array, found ", Describe(**input));
 }
 
+// Names the element and its index.
+inline bool BindElement(const Node& node, Evaluation& e, ValueView element, std::int64_t index) {
+  e.variable(node.slots[0]) = element;
+  return node.slots[1] == 0 || e.SetInt(index, &e.variable(node.slots[1]));
+}
+
 inline bool EvaluateMap(const Node& node, Evaluation& e, Operand* out) {
   Operand input;
   if (!TakeLoopInput(node, e, &input)) return false;
   if (!input) return e.SetNull(out);
   if (!e.Charge(input->size())) return false;
   const std::size_t mark = e.stack.size();
+  std::int64_t index = 0;
   for (const ValueView element : input->elements()) {
-    e.variable(node.slots[0]) = element;
     Operand result;
-    if (!EvaluateArgument(node, 2, e, &result) || !e.Push(result)) return false;
+    if (!BindElement(node, e, element, index++) || !EvaluateArgument(node, 3, e, &result) ||
+        !e.Push(result)) {
+      return false;
+    }
   }
   return e.SetArray(mark, out);
 }
@@ -411,13 +440,15 @@ inline bool EvaluateFilter(const Node& node, Evaluation& e, Operand* out) {
     return false;
   }
   const std::size_t mark = e.stack.size();
+  std::int64_t index = 0;
   for (const ValueView element : input->elements()) {
-    if (!e.Charge(1)) return false;
     if (static_cast<std::int64_t>(e.stack.size() - mark) == limit) break;
-    e.variable(node.slots[0]) = element;
     const ExpressionArena::Mark memory = e.arena().mark();
     Operand condition;
-    if (!EvaluateArgument(node, 2, e, &condition)) return false;
+    if (!e.Charge(1) || !BindElement(node, e, element, index++) ||
+        !EvaluateArgument(node, 3, e, &condition)) {
+      return false;
+    }
     const bool chosen = IsTruthy(condition);
     e.arena().Rewind(memory);  // nobody needs what the condition made
     if (chosen && !e.Push(element)) return false;
@@ -425,7 +456,6 @@ inline bool EvaluateFilter(const Node& node, Evaluation& e, Operand* out) {
   return e.SetArray(mark, out);
 }
 
-// arguments: input, initialValue, in; slots: value, this.
 inline bool EvaluateReduce(const Node& node, Evaluation& e, Operand* out) {
   // What values of earlier rounds may take before they are cleared away.
   constexpr std::size_t kGarbageBytesMax = 1 << 20;
@@ -433,13 +463,15 @@ inline bool EvaluateReduce(const Node& node, Evaluation& e, Operand* out) {
   Operand value;
   if (!TakeLoopInput(node, e, &input)) return false;
   if (!input) return e.SetNull(out);
-  if (!EvaluateArgument(node, 1, e, &value) || !e.Charge(input->size())) return false;
+  if (!EvaluateArgument(node, 2, e, &value) || !e.Charge(input->size())) return false;
   const ExpressionArena::Mark memory = e.arena().mark();
   std::size_t live_bytes = 0;
+  std::int64_t index = 0;
   for (const ValueView element : input->elements()) {
-    e.variable(node.slots[0]) = value;
-    e.variable(node.slots[1]) = element;
-    if (!EvaluateArgument(node, 2, e, &value)) return false;
+    e.variable(node.slots[2]) = value;
+    if (!BindElement(node, e, element, index++) || !EvaluateArgument(node, 3, e, &value)) {
+      return false;
+    }
     if (e.arena().used_bytes() - memory.used_bytes > kGarbageBytesMax + 2 * live_bytes) {
       const std::string kept(value ? value->bytes() : std::string_view());
       e.arena().Rewind(memory);
@@ -451,33 +483,24 @@ inline bool EvaluateReduce(const Node& node, Evaluation& e, Operand* out) {
   return true;
 }
 
-inline absl::StatusOr<const Node*> CompileReduce(ExpressionCompiler& compiler, const Operator& op,
-                                                 ValueView argument) {
-  const std::optional<ValueView> input = argument.Find("input");
-  const std::optional<ValueView> initial = argument.Find("initialValue");
-  const std::optional<ValueView> in = argument.Find("in");
-  if (!argument.IsDocument() || !input || !initial || !in || argument.size() != 3) {
-    return compiler.Error(op, "expected {input: ..., initialValue: ..., in: ...}, found ",
-                          Describe(argument));
-  }
-  Node* const node = compiler.NewNode(&EvaluateReduce, &op);
-  ALOS_ASSIGN_OR_RETURN(const Node* const compiled_input, compiler.Compile(*input));
-  ALOS_ASSIGN_OR_RETURN(const Node* const compiled_initial, compiler.Compile(*initial));
-  node->slots = {compiler.PushVariable("value"), compiler.PushVariable("this")};
-  absl::StatusOr<const Node*> body = compiler.Compile(*in);
-  compiler.PopVariables(2);
-  if (!body.ok()) return body;
-  node->arguments = {compiled_input, compiled_initial, *body};
-  return node;
-}
-
 inline absl::StatusOr<const Node*> CompileMap(ExpressionCompiler& compiler, const Operator& op,
                                               ValueView argument) {
-  return CompileLoop(compiler, op, argument, {"in", false});
+  return CompileLoop(compiler, op, argument,
+                     {.body = "in", .known = "input, as, arrayIndexAs and in", .has_as = true});
 }
 inline absl::StatusOr<const Node*> CompileFilter(ExpressionCompiler& compiler, const Operator& op,
                                                  ValueView argument) {
-  return CompileLoop(compiler, op, argument, {"cond", true});
+  return CompileLoop(compiler, op, argument,
+                     {.body = "cond",
+                      .known = "input, as, arrayIndexAs, cond and limit",
+                      .has_as = true,
+                      .has_limit = true});
+}
+inline absl::StatusOr<const Node*> CompileReduce(ExpressionCompiler& compiler, const Operator& op,
+                                                 ValueView argument) {
+  return CompileLoop(
+      compiler, op, argument,
+      {.body = "in", .known = "input, initialValue, arrayIndexAs and in", .has_value = true});
 }
 
 // --- $sortArray: extra is the Sort, or nullptr for whole values; slots[0]: 1 descending ---

@@ -20,6 +20,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/time/civil_time.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/value.h"
@@ -604,7 +605,20 @@ inline bool EvaluateDateFromString(const Node& node, Evaluation& e, Operand* out
   return Fail(node, e, status.message());
 }
 
+// The clock on the wall, each time; $$NOW is the time of the command.
+inline bool EvaluateCurrentDate(const Node&, Evaluation& e, Operand* out) {
+  return e.SetTime(FromMillis(absl::ToUnixMillis(absl::Now())), out);
+}
+inline absl::StatusOr<const Node*> CompileCurrentDate(ExpressionCompiler& compiler,
+                                                      const Operator& op, ValueView argument) {
+  if ((!argument.IsDocument() && !argument.IsArray()) || argument.size() != 0) {
+    return compiler.Error(op, "takes no argument: {$currentDate: {}}; found ", Describe(argument));
+  }
+  return compiler.NewNode(&EvaluateCurrentDate, &op);
+}
+
 inline constexpr Operator kOperators[] = {
+    {.name = "$currentDate", .compile = &CompileCurrentDate},
     {.name = "$year", .evaluate = &EvaluatePart<&Year>, .compile = &CompilePart},
     {.name = "$month", .evaluate = &EvaluatePart<&Month>, .compile = &CompilePart},
     {.name = "$dayOfMonth", .evaluate = &EvaluatePart<&DayOfMonth>, .compile = &CompilePart},

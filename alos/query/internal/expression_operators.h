@@ -65,6 +65,7 @@ inline std::string_view WhyRefused(std::string_view name) {
   };
   constexpr std::string_view kNoJavaScript =
       "alos runs no JavaScript; $reduce, $map and $switch do much of it";
+  constexpr std::string_view kNoJson = "queries neither read nor write JSON; clients do";
   constexpr std::string_view kNoEncryption = "there is no queryable encryption";
   constexpr std::string_view kAccumulatorOnly =
       "it is an accumulator, for $group and $setWindowFields";
@@ -83,6 +84,13 @@ inline std::string_view WhyRefused(std::string_view name) {
        "there is no UUID type; {$convert: {to: 'binData', format: 'uuid'}} gives its bytes"},
       {"$tsIncrement", kNoInternalTimestamp},
       {"$tsSecond", kNoInternalTimestamp},
+      {"$subtype", "MessagePack's binary has no subtypes"},
+      {"$hash", "the query engine carries no digests; $toHashedIndexKey gives a 64-bit hash"},
+      {"$hexHash", "the query engine carries no digests; $toHashedIndexKey gives a 64-bit hash"},
+      {"$serializeEJSON", kNoJson},
+      {"$deserializeEJSON", kNoJson},
+      {"$toArray", kNoJson},
+      {"$toObject", kNoJson},
       {"$encStrContains", kNoEncryption},
       {"$encStrEndsWith", kNoEncryption},
       {"$encStrNormalizedEq", kNoEncryption},

@@ -255,6 +255,15 @@ class ExpressionCompiler {
     variables_.push_back({std::string(name), slot});
     return slot;
   }
+  // Whether a node that was made when there were `nodes_before` of them, or later, looks at `slot`.
+  bool UsesVariable(std::size_t slot, std::size_t nodes_before) const {
+    return std::any_of(program_.nodes.begin() + static_cast<std::ptrdiff_t>(nodes_before),
+                       program_.nodes.end(), [slot](const Node& node) {
+                         return node.slot == slot && (node.evaluate == &EvaluateVariable ||
+                                                      node.evaluate == &EvaluatePath);
+                       });
+  }
+  std::size_t node_count() const { return program_.nodes.size(); }
   void PopVariables(std::size_t count) { variables_.resize(variables_.size() - count); }
   // Whether `name` may be given to a variable. CURRENT is the one system variable that may be
   // bound.
@@ -401,6 +410,10 @@ inline absl::StatusOr<const Node*> ExpressionCompiler::CompileVariable(std::stri
   if (name == "CLUSTER_TIME" || name == "SEARCH_META" || name == "USER_ROLES") {
     return absl::InvalidArgumentError(absl::StrCat(
         "the variable $$", name, " is not supported: there is nothing it could name here"));
+  }
+  if (name == "IDX") {
+    return absl::InvalidArgumentError(
+        "the variable $$IDX is for $map, $filter and $reduce without arrayIndexAs");
   }
   return absl::InvalidArgumentError(
       absl::StrCat("the variable '", DescribeText(text),

@@ -38,12 +38,17 @@
 
 namespace alos::query_internal {
 
-// The shortest text that reads back as the same number; "NaN", "Infinity".
+// The shortest text that reads back as the same number, with an exponent only where the point would
+// be far from the digits; "NaN", "Infinity".
 inline std::string DoubleText(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-  char text[32];
-  const std::to_chars_result end = std::to_chars(text, text + sizeof(text), value);
+  const double magnitude = std::fabs(value);
+  const bool plain = value == 0 || (magnitude >= 1e-5 && magnitude < 1e16);
+  char text[64];
+  const std::to_chars_result end =
+      std::to_chars(text, text + sizeof(text), value,
+                    plain ? std::chars_format::fixed : std::chars_format::scientific);
   return std::string(text, end.ptr);
 }
 

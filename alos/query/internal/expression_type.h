@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "alos/base/status_macros.h"
@@ -111,6 +112,7 @@ struct Conversion {
   Target target;
   BinaryFormat format = BinaryFormat::kAuto;
   bool big_endian = false;
+  int base = 10;  // of integers in strings
 };
 
 // UTF-8 without surrogates, overlong forms and what is beyond U+10FFFF.
@@ -219,15 +221,20 @@ class Converter {
         return e_.SetDouble(static_cast<double>(*millis), out);
       }
       case ValueType::kString: {
-        const std::string_view text = value.AsString();
+        std::string_view text = value.AsString();
+        if (conversion_.base != 10) {
+          if (!ToInteger(value, out)) return false;
+          return e_.SetDouble((*out)->AsDouble(), out);
+        }
+        if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
         double number = 0;
         const std::from_chars_result end =
             std::from_chars(text.data(), text.data() + text.size(), number);
         if (end.ec == std::errc::result_out_of_range) {
-          return Refuse("'", DescribeText(text), "' is out of the range of doubles");
+          return Refuse("'", DescribeText(value.AsString()), "' is out of the range of doubles");
         }
         if (text.empty() || end.ec != std::errc() || end.ptr != text.data() + text.size()) {
-          return Refuse("'", DescribeText(text), "' is no number");
+          return Refuse("'", DescribeText(value.AsString()), "' is no number");
         }
         return e_.SetDouble(number, out);
       }
@@ -278,10 +285,11 @@ class Converter {
         std::string_view text = value.AsString();
         if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
         const std::from_chars_result end =
-            std::from_chars(text.data(), text.data() + text.size(), integer);
+            std::from_chars(text.data(), text.data() + text.size(), integer, conversion_.base);
         if (end.ec == std::errc::result_out_of_range) return out_of_range();
         if (text.empty() || end.ec != std::errc() || end.ptr != text.data() + text.size()) {
-          return Refuse("'", DescribeText(value.AsString()), "' is no whole number");
+          return Refuse("'", DescribeText(value.AsString()), "' is no whole number",
+                        conversion_.base == 10 ? "" : absl::StrCat(" to base ", conversion_.base));
         }
         break;
       }
@@ -341,10 +349,15 @@ class Converter {
       case ValueType::kBool:
         return e_.SetString(value.AsBool() ? "true" : "false", out);
       case ValueType::kInt64:
-        return e_.SetString(absl::StrCat(value.AsInt64()), out);
+        return IntegerToString(value.AsInt64(), out);
       case ValueType::kUint64:
-        return e_.SetString(absl::StrCat(value.AsUint64()), out);
+        return IntegerToString(value.AsUint64(), out);
       case ValueType::kDouble:
+        if (conversion_.base != 10) {
+          const std::optional<std::int64_t> whole = value.ToInt64();
+          if (!whole) return Refuse("only whole numbers can be written to another base than 10");
+          return IntegerToString(*whole, out);
+        }
         return e_.SetString(DoubleText(value.AsDouble()), out);
       case ValueType::kTimestamp: {
         const absl::StatusOr<std::string> text = DateText(value.AsTimestamp());
@@ -356,6 +369,16 @@ class Converter {
       default:
         return RefuseType(value);
     }
+  }
+
+  template <class Integer>
+  bool IntegerToString(Integer value, Operand* out) {
+    char text[72];
+    const std::to_chars_result end =
+        std::to_chars(text, text + sizeof(text), value, conversion_.base);
+    for (char* p = text; p != end.ptr; ++p)
+      *p = absl::ascii_toupper(static_cast<unsigned char>(*p));
+    return e_.SetString({text, static_cast<std::size_t>(end.ptr - text)}, out);
   }
 
   bool BinaryToString(std::string_view data, Operand* out) {
@@ -464,16 +487,18 @@ class Converter {
   std::string why_;
 };
 
-inline constexpr std::string_view kConvertNames[] = {"input",   "to",      "onError?",
-                                                     "onNull?", "format?", "byteOrder?"};
+inline constexpr std::string_view kConvertNames[] = {"input",   "to",         "onError?", "onNull?",
+                                                     "format?", "byteOrder?", "base?"};
 
 inline bool EvaluateConvert(const Node& node, Evaluation& e, Operand* out) {
   Operand input;
   Operand to;
   Operand format;
   Operand order;
+  Operand base;
   if (!EvaluateArgument(node, 0, e, &input) || !EvaluateArgument(node, 1, e, &to) ||
-      !EvaluateArgument(node, 4, e, &format) || !EvaluateArgument(node, 5, e, &order)) {
+      !EvaluateArgument(node, 4, e, &format) || !EvaluateArgument(node, 5, e, &order) ||
+      !EvaluateArgument(node, 6, e, &base)) {
     return false;
   }
   if (to && to->IsDocument()) to = to->Find("type");  // {type: 'binData', subtype: 0}
@@ -499,6 +524,13 @@ inline bool EvaluateConvert(const Node& node, Evaluation& e, Operand* out) {
       return Fail(node, e, "'byteOrder' has to be 'little' or 'big', found ", Describe(*order));
     }
     conversion.big_endian = name == "big";
+  }
+  if (!IsNullish(base)) {
+    const std::int64_t number = base->ToInt64().value_or(0);
+    if (number != 2 && number != 8 && number != 10 && number != 16) {
+      return Fail(node, e, "'base' has to be 2, 8, 10 or 16, found ", Describe(*base));
+    }
+    conversion.base = static_cast<int>(number);
   }
   if (IsNullish(input)) {
     if (node.arguments[3] != nullptr) return EvaluateArgument(node, 3, e, out);

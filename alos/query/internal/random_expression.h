@@ -190,7 +190,7 @@ class RandomExpressions {
       builder->EndArray();
       builder->Key("useLongestLength").Bool(Pick(2) == 0);
       builder->EndDocument();
-    } else if (op.name == "$rand") {
+    } else if (op.name == "$rand" || op.name == "$currentDate") {
       builder->StartDocument();
       builder->EndDocument();
     } else if (op.name == "$sampleRate") {
