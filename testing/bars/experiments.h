@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <ostream>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -77,6 +78,12 @@ absl::Status MeasureNewField(Client& client, Client& other_client, const dataset
 absl::Status MeasureRestart(const ClientOptions& client_options, const std::string& collection,
                             const ChatQueries& queries, std::uint64_t documents, absl::Time since,
                             absl::Duration time_max, std::ostream* out);
+
+// Asks for every field that messages have, so that all of them are indexed, and the text of
+// messages by regular expression; prints how many an index serves in the end, and after how long.
+absl::Status MeasureAllFields(Client& client, const std::string& collection,
+                              const datasets::ChatLog& log, absl::Duration time_max,
+                              std::ostream* out);
 
 // Whether a server that explains itself says that it went over all documents.
 inline bool IsScan(const Explanation& explanation, std::uint64_t documents) {
@@ -343,6 +350,74 @@ inline absl::Status MeasureRestart(const ClientOptions& client_options,
   table.Row({"connected", ShortTime(absl::ToDoubleMicroseconds(connected)), ""});
   table.Row({"first answer", ShortTime(absl::ToDoubleMicroseconds(answered)), ""});
   table.Row({"first answer by an index", indexed, "1 s"});
+  return absl::OkStatus();
+}
+
+namespace bars_internal {
+
+// The dotted paths of what is no document, through arrays as queries go through them.
+inline void CollectPaths(ValueView value, const std::string& path, std::set<std::string>* paths) {
+  if (value.IsArray()) {
+    for (const ValueView element : value.elements()) CollectPaths(element, path, paths);
+  } else if (value.IsDocument()) {
+    for (const auto [key, member] : value.entries()) {
+      CollectPaths(member, path.empty() ? std::string(key) : absl::StrCat(path, ".", key), paths);
+    }
+  } else {
+    paths->insert(path);
+  }
+}
+
+}  // namespace bars_internal
+
+inline absl::Status MeasureAllFields(Client& client, const std::string& collection,
+                                     const datasets::ChatLog& log, absl::Duration time_max,
+                                     std::ostream* out) {
+  constexpr std::uint64_t kMessages = 5000;  // so many have every field there is
+  constexpr int kQuestions = 3;
+  std::set<std::string> paths;
+  std::string bytes;
+  for (std::uint64_t number = 0; number < std::min(kMessages, log.documents()); ++number) {
+    bytes.clear();
+    log.Append(number, &bytes);
+    bars_internal::CollectPaths(ValueView::FromTrusted(bytes), "", &paths);
+  }
+  paths.erase("_id");  // has an index of its own
+  std::vector<ChatRequest> waiting;
+  const auto add = [&](std::string query) {
+    waiting.push_back({.operation = Operation::kFindManyCount, .query = std::move(query)});
+  };
+  for (const std::string& path : paths) add(absl::StrCat("{\"", path, "\":\"?\"}"));
+  add(R"({"content":{"$regex":"qqqzzz"}})");
+  const std::size_t all = waiting.size();
+  Runner runner(&client, collection);
+  const absl::Time begun = absl::Now();
+  for (const ChatRequest& request : waiting) {
+    for (int i = 0; i < kQuestions; ++i) ALOS_RETURN_IF_ERROR(runner.Ask(request).status());
+  }
+  bool explains = true;
+  while (!waiting.empty() && explains && absl::Now() - begun < time_max) {
+    std::vector<ChatRequest> still;
+    for (const ChatRequest& request : waiting) {
+      ALOS_ASSIGN_OR_RETURN(const Explanation explanation, runner.Explain(request));
+      explains = explains && explanation.documents_examined.has_value();
+      if (!IsServedByIndex(explanation, log.documents())) {
+        still.push_back(request);
+        // Asking is what makes an index worth having.
+        if (explains) ALOS_RETURN_IF_ERROR(runner.Ask(request).status());
+      }
+    }
+    waiting = std::move(still);
+    if (!waiting.empty() && explains) absl::SleepFor(absl::Seconds(1));
+  }
+  MarkdownTable table(out, {"every field asked for", "measured"});
+  table.Row({"fields, and the words of `content`", absl::StrCat(all)});
+  table.Row({"served by an index",
+             explains ? absl::StrCat(all - waiting.size()) : "(the server does not explain)"});
+  table.Row({"after", ShortTime(absl::ToDoubleMicroseconds(absl::Now() - begun))});
+  for (const ChatRequest& request : waiting) {
+    if (explains) table.Row({"not served", absl::StrCat("`", request.query, "`")});
+  }
   return absl::OkStatus();
 }
 

@@ -34,7 +34,8 @@
 #include "testing/datasets/chat.h"
 #include "tools/internal/connection_flags.h"
 
-ABSL_FLAG(std::string, experiment, "queries", "queries, ingest, new-field, restart or list");
+ABSL_FLAG(std::string, experiment, "queries",
+          "queries, ingest, new-field, restart, all-fields or list");
 ABSL_FLAG(std::string, query, "", "names, separated by commas; empty: all (list prints them)");
 ABSL_FLAG(std::uint64_t, seed, 1, "of the log that was loaded");
 ABSL_FLAG(std::uint64_t, documents, 1'000'000, "of the log that was loaded");
@@ -66,7 +67,7 @@ namespace {
 constexpr std::string_view kUsage =
     "measures queries on a chat log (testing/datasets:chat) that a server holds.\n\n"
     "  bars --documents 16000000 --port localhost:6900\n"
-    "  bars --experiment ingest|new-field|restart ...\n\n"
+    "  bars --experiment ingest|new-field|restart|all-fields ...\n\n"
     "run.sh does all of it. One connection, one request at a time; every answer whose size the\n"
     "generator knows is checked. Exit status: 0 all answered, 1 not all, 2 wrong usage.";
 
@@ -313,9 +314,13 @@ absl::Status Run() {
         {.collection = absl::GetFlag(FLAGS_collection), .field = absl::GetFlag(FLAGS_field)},
         &std::cout);
   }
+  if (experiment == "all-fields") {
+    return MeasureAllFields(*client, absl::GetFlag(FLAGS_collection), log, absl::Minutes(20),
+                            &std::cout);
+  }
   return absl::InvalidArgumentError(
       absl::StrCat("--experiment is \"", experiment,
-                   "\"; it must be queries, ingest, new-field, restart or list"));
+                   "\"; it must be queries, ingest, new-field, restart, all-fields or list"));
 }
 
 }  // namespace

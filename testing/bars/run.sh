@@ -6,21 +6,21 @@
 #
 # Usage: testing/bars/run.sh [--documents N] [--shards N] [--data-path DIR] [--repetitions N]
 #                            [--time-max D] [--settle D] [--query NAMES] [--seed N]
-#                            [--cold each|once|no] [--experiments LIST]
+#                            [--cold each|once|no] [--experiments LIST] [--ingest-documents N]
 #                            [--server PATH --chat PATH --bars PATH]
 #
 # Builds what it is not given with -c opt, loads the log into DIR unless it is there already, and
 # prints Markdown: every query warm; every query cold, that is right after a start of the server
 # with the page cache dropped (`each`: a start for each query; `once`: one for all); and the
-# experiments ingest, new-field and restart (LIST is separated by spaces; "" for none). Without
-# --data-path everything is in a temporary directory, which goes in the end. Loopback, a free
-# port; ends by itself.
+# experiments restart, new-field, all-fields and ingest (LIST is separated by spaces; "" for none).
+# Without --data-path everything is in a temporary directory, which goes in the end. Loopback, a
+# free port; ends by itself.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 workspace=$(cd "$here/../.." && pwd)
 documents=1000000 shards=256 seed=1 data_path='' repetitions=200 time_max=10s settle=120s
-query='' cold=each experiments='restart new-field ingest' ingest_documents=500000
+query='' cold=each experiments='restart new-field all-fields ingest' ingest_documents=500000
 server='' chat='' bars=''
 while [ $# -gt 0 ]; do
   [ $# -ge 2 ] || { echo "run.sh: $1 has no value" >&2; exit 2; }
@@ -112,6 +112,16 @@ ask() {
   "$bars" --port "localhost:$port" --documents "$documents" --seed "$seed" --query "$query" "$@"
 }
 
+# What the server holds: anonymous memory is the floor, file pages are the page cache's to take.
+memory() {
+  local bytes
+  bytes=$(find "$data_path/server" -name '*.s[gv]idx*' -printf '%s\n' | awk '{s += $1} END {print s + 0}')
+  echo "Resident: $(awk '/VmRSS|RssAnon|RssFile/ {printf "%s %.0f MB, ", $1, $2 / 1000}' \
+    "/proc/$(cat "$pid_file")/status")on disk: $(du -sh "$data_path/server" | cut -f1); index files:" \
+    "$(awk -v b="$bytes" -v n="$documents" 'BEGIN {
+      printf "%.0f MB, %.0f %% of the %.0f MB of MessagePack that the documents are", b / 1e6, b / n / 5.2, n * 520 / 1e6}')"
+}
+
 status=0
 wanted="$documents messages, seed $seed, $shards shards"
 if [ -e "$data_path/loaded" ]; then
@@ -131,11 +141,7 @@ echo "$(nproc) cores, $(awk '/MemTotal/ {printf "%.0f", $2 / 1048576}' /proc/mem
 echo
 ask --repetitions "$repetitions" --time_max "$time_max" --settle "$settle" || status=1
 echo
-echo "Resident: $(awk '/VmRSS|RssAnon|RssFile/ {printf "%s %.0f MB  ", $1, $2 / 1000}' \
-  "/proc/$(cat "$pid_file")/status"); on disk: $(du -sh "$data_path/server" | cut -f1)," \
-  "of which indexes $(find "$data_path/server" -name '*idx*' -printf '%s\n' |
-    awk '{s += $1} END {printf "%.0f MB", s / 1e6}'); the documents are" \
-  "$(awk -v n="$documents" 'BEGIN {printf "%.0f MB", n * 520 / 1e6}') of MessagePack"
+memory
 
 case $cold in
   each)
@@ -165,6 +171,10 @@ for experiment in $experiments; do
       ask --experiment restart --start "$start_command" || status=1 ;;
     new-field)
       ask --experiment new-field || status=1 ;;
+    all-fields)
+      ask --experiment all-fields || status=1
+      echo
+      memory ;;
     ingest)
       ask --experiment ingest --ingest_documents "$ingest_documents" || status=1 ;;
     *) echo "run.sh: no experiment is called $experiment" >&2; status=2 ;;

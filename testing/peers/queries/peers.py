@@ -174,7 +174,7 @@ class Sqlite:
             f"AND {TEXT} LIKE :like",
         "regex-words":
             "SELECT doc FROM messages WHERE rowid IN (SELECT rowid FROM content(:trigrams)) "
-            f"AND (instr({TEXT}, :word0) OR instr({TEXT}, :word1) OR instr({TEXT}, :word2))",
+            f"AND (instr({TEXT}, :word0) OR instr({TEXT}, :word1))",
         "or-three":
             f"SELECT doc FROM messages WHERE {AUTHOR} = :author OR json_extract(doc, '$.nonce') = :nonce "
             "OR json_extract(doc, '$.message_reference.message_id') = :replied",
