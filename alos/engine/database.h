@@ -164,6 +164,8 @@ class BasicDatabase {
   absl::Status RebuildIndex(std::string_view collection, std::string_view name);
   // Calls `visit` with the description of each index, a document.
   absl::Status ListIndexes(std::string_view collection, absl::FunctionRef<void(ValueView)> visit);
+  // The fields that have text indexes: those that $text of a filter searches (FilterContext).
+  absl::StatusOr<std::vector<std::string>> TextFields(std::string_view collection);
   // Waits until the indexes of the collection hold everything visible now. False when they never
   // will, because a part of a log is damaged.
   absl::StatusOr<bool> WaitForIndexes(std::string_view collection);
@@ -1071,6 +1073,23 @@ absl::Status BasicDatabase<Policies>::ListIndexes(std::string_view collection,
     visit(ValueView::FromTrusted(bytes));
   }
   return absl::OkStatus();
+}
+
+template <class Policies>
+absl::StatusOr<std::vector<std::string>> BasicDatabase<Policies>::TextFields(
+    std::string_view collection) {
+  std::vector<std::string> fields;
+  ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
+  if (found == nullptr) return fields;
+  const IndexState state = found->indexes.Copy();
+  for (const auto& index : state.indexes) {
+    const IndexDefinition& definition = index->definition;
+    for (std::size_t i = 0; i < definition.paths.size(); ++i) {
+      if (definition.is_text || (i < definition.types.size() && definition.types[i] == "text"))
+        fields.push_back(definition.paths[i]);
+    }
+  }
+  return fields;
 }
 
 template <class Policies>

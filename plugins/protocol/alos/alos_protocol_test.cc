@@ -396,6 +396,22 @@ TEST_F(AlosProtocolTest, ExpressionsInFiltersMatchOrFailTheQuery) {
   refused(Operation::kDeleteMany, "filter", "");
 }
 
+TEST_F(AlosProtocolTest, TextSearchesTheFieldsThatAreDeclaredAsText) {
+  Ask(Operation::kInsertMany,
+      InsertMany({"", ""}, {R"({"_id":"a","t":"Good coffee"})", R"({"_id":"b","u":"coffee"})"}));
+  const std::string_view count = R"({"query":{"$text":{"$search":"COFFEE"}}})";
+  Refused(Operation::kFindManyCount, count, {"text index required"});
+  const auto database = engine_->FindDatabase("alosdb");
+  ASSERT_TRUE(database.ok() && *database != nullptr);
+  const absl::Status created = (*database)->CreateIndex(
+      "c", {.paths = {"t"}, .is_text = true, .reason = "created by a client"});
+  ASSERT_TRUE(created.ok()) << created;
+  EXPECT_EQ(Ask(Operation::kFindManyCount, count), R"({"n":1})");
+  EXPECT_EQ(Ask(Operation::kUpdateMany,
+                R"({"filter":{"$text":{"$search":"coffee"}},"update":{"$set":{"n":1}}})"),
+            R"({"count":1,"updated":1})");
+}
+
 TEST_F(AlosProtocolTest, UpdatesDeletesUpserts) {
   Ask(Operation::kInsertMany,
       InsertMany({"", "", ""},

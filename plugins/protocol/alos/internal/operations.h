@@ -120,6 +120,19 @@ class Operations {
   // For writes.
   absl::StatusOr<Database*> Make(const Request& request);
 
+  // A filter on a collection: $text in it searches the fields that have text indexes.
+  absl::StatusOr<Filter> CompileFilter(const Request& request, std::string_view collection,
+                                       ValueView filter) {
+    FilterContext context;
+    if (filter.bytes().find("$text") != std::string_view::npos) {
+      ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+      if (database != nullptr) {
+        ALOS_ASSIGN_OR_RETURN(context.text_fields, database->TextFields(collection));
+      }
+    }
+    return Filter::Compile(filter, context);
+  }
+
   static absl::Status NeedCollection(const Request& request) {
     if (!request.collection.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError(
@@ -483,7 +496,7 @@ absl::Status Operations<Engine>::FindOne(const Request& request, std::string* ou
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView query, arguments.Document("query"));
-  ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(query));
+  ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, request.collection, query));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
   const std::size_t start = out->size();
   bool found = false;
@@ -501,7 +514,7 @@ absl::Status Operations<Engine>::FindMany(const Request& request, std::string* o
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView query, arguments.Document("query"));
-  ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(query));
+  ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, request.collection, query));
   ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> fields, arguments.OptionalStrings("fields"));
   std::optional<Projection> projection;
   if (!fields.empty()) {
@@ -539,7 +552,7 @@ absl::Status Operations<Engine>::FindManyStream(const Request& request, std::str
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView query, arguments.Document("query"));
-  ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(query));
+  ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, request.collection, query));
   ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> fields, arguments.OptionalStrings("fields"));
   std::optional<Projection> projection;
   if (!fields.empty()) {
@@ -689,7 +702,7 @@ absl::Status Operations<Engine>::Count(const Request& request, std::string* out)
   }
   Filter filter;
   if (query.has_value()) {
-    ALOS_ASSIGN_OR_RETURN(filter, Filter::Compile(*query));
+    ALOS_ASSIGN_OR_RETURN(filter, CompileFilter(request, request.collection, *query));
   }
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
   std::uint64_t count = 0;
@@ -706,7 +719,8 @@ absl::Status Operations<Engine>::Change(const Request& request, std::string* out
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, arguments.Document("filter"));
-  ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(filter_value));
+  ALOS_ASSIGN_OR_RETURN(const Filter filter,
+                        CompileFilter(request, request.collection, filter_value));
   const bool one =
       request.operation == Operation::kUpdateOne || request.operation == Operation::kDeleteOne;
   if (request.operation == Operation::kDeleteOne || request.operation == Operation::kDeleteMany) {
@@ -742,7 +756,8 @@ absl::Status Operations<Engine>::Upsert(const Request& request, std::string* out
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, arguments.Document("filter"));
-  ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(filter_value));
+  ALOS_ASSIGN_OR_RETURN(const Filter filter,
+                        CompileFilter(request, request.collection, filter_value));
   ALOS_ASSIGN_OR_RETURN(const Update update, CompileUpdate(arguments));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
   const bool one = request.operation == Operation::kUpsertOne;
@@ -971,7 +986,7 @@ absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::s
       return absl::OkStatus();
     }
     ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, inner.Document("filter"));
-    ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(filter_value));
+    ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, collection, filter_value));
     if (!update) return transaction->DeleteOne(collection, filter).status();
     ALOS_ASSIGN_OR_RETURN(const Update compiled, CompileUpdate(inner));
     return transaction->UpdateOne(collection, filter, compiled).status();
@@ -1045,7 +1060,7 @@ absl::Status Operations<Engine>::InTransaction(const Request& request, std::stri
   switch (request.operation) {
     case Operation::kTransactionFindOne: {
       ALOS_ASSIGN_OR_RETURN(const ValueView query, arguments.Document("query"));
-      ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(query));
+      ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, request.collection, query));
       ALOS_ASSIGN_OR_RETURN(const bool found,
                             transaction.FindOne(request.collection, filter, append));
       if (!found) out->push_back('\xc0');
@@ -1071,7 +1086,8 @@ absl::Status Operations<Engine>::InTransaction(const Request& request, std::stri
     }
     case Operation::kTransactionUpdateOne: {
       ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, arguments.Document("filter"));
-      ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(filter_value));
+      ALOS_ASSIGN_OR_RETURN(const Filter filter,
+                            CompileFilter(request, request.collection, filter_value));
       ALOS_ASSIGN_OR_RETURN(const Update update, CompileUpdate(arguments));
       ALOS_ASSIGN_OR_RETURN(const auto result,
                             transaction.UpdateOne(request.collection, filter, update));
@@ -1080,7 +1096,8 @@ absl::Status Operations<Engine>::InTransaction(const Request& request, std::stri
     }
     default: {
       ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, arguments.Document("filter"));
-      ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(filter_value));
+      ALOS_ASSIGN_OR_RETURN(const Filter filter,
+                            CompileFilter(request, request.collection, filter_value));
       ALOS_ASSIGN_OR_RETURN(const auto result, transaction.DeleteOne(request.collection, filter));
       AppendNumbers("count", result.deleted, "", 0, out);
       return absl::OkStatus();
