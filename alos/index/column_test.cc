@@ -716,9 +716,9 @@ TEST(KeyExtractor, CutKeysAndKindsOfNumbersAreNoted) {
     extraction.Add(document).Row(0);
     return extraction.image();
   };
-  std::string image = made(absl::StrCat("{a: '", std::string(2000, 'x'), "'}"), {"a"});
+  std::string image = made(absl::StrCat("{a: '", std::string(kIndexKeyBytesMax, 'x'), "'}"), {"a"});
   EXPECT_TRUE(Opened(image).has_truncated_keys());
-  image = made(absl::StrCat("{a: '", std::string(2000, 'x'), "'}"), {"a", "b"});
+  image = made(absl::StrCat("{a: '", std::string(kIndexKeyBytesMax, 'x'), "'}"), {"a", "b"});
   EXPECT_TRUE(Opened(image).has_truncated_keys());
   image = made("{a: 1.5}", {"a"});
   EXPECT_EQ(Opened(image).number_types(), NumberTypes::kDoubles);

@@ -51,7 +51,7 @@ namespace alos {
 // Threads: pure functions. Errors: none. Cost: linear in the key; no allocation but the growth of
 // `out`. Keys that are decoded may hold any bytes: what is no key is refused or yields some number.
 
-inline constexpr std::size_t kIndexKeyBytesMax = 1024;
+inline constexpr std::size_t kIndexKeyBytesMax = 2048;
 
 // The first byte of a key, in the order of types.
 enum class KeyClass : std::uint8_t {

@@ -296,25 +296,25 @@ TEST(IndexKey, LongValuesAreCutAndSaySo) {
   const auto text = [](std::size_t size) {
     return Encoded([size](Builder* builder) { builder->String(std::string(size, 'x')); });
   };
-  for (const std::size_t size : {1022, 1023, 1024, 5000}) {
+  for (const std::size_t size : {2046, 2047, 2048, 5000}) {
     const std::string value = text(size);
     std::string key;
-    EXPECT_EQ(AppendIndexKey(ValueView::FromTrusted(value), &key), size == 1022);
-    EXPECT_EQ(IsCutIndexKey(key), size > 1022);
+    EXPECT_EQ(AppendIndexKey(ValueView::FromTrusted(value), &key), size == 2046);
+    EXPECT_EQ(IsCutIndexKey(key), size > 2046);
     EXPECT_EQ(key.size(), std::min<std::size_t>(size + 1, kIndexKeyBytesMax));
     std::string decoded;
     Builder builder(&decoded);
-    EXPECT_EQ(DecodeIndexKey(key, true, &builder), size == 1022);
+    EXPECT_EQ(DecodeIndexKey(key, true, &builder), size == 2046);
     std::string component;
-    EXPECT_EQ(AppendIndexKeyComponent(ValueView::FromTrusted(value), &component), size == 1022);
+    EXPECT_EQ(AppendIndexKeyComponent(ValueView::FromTrusted(value), &component), size == 2046);
     decoded.clear();
-    EXPECT_EQ(DecodeIndexKeyComponent(component, true, &builder), size == 1022);
+    EXPECT_EQ(DecodeIndexKeyComponent(component, true, &builder), size == 2046);
     std::string_view rest = component;
     EXPECT_EQ(TakeIndexKeyComponent(&rest), component);
   }
-  for (const std::size_t size : {1018, 1019, 70000}) {
+  for (const std::size_t size : {2042, 2043, 70000}) {
     for (const bool extension : {false, true}) {
-      const std::size_t kept_max = extension ? 1022 : 1019;
+      const std::size_t kept_max = extension ? 2046 : 2043;
       const std::string value = Encoded([&](Builder* builder) {
         if (extension) {
           builder->Extension(1, std::string(size, '\0'));

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "alos/document/text_folding.h"
 #include "alos/index/index_key.h"
 #include "alos/index/trigram_index.h"
+#include "alos/index/trigram_probe.h"
 #include "alos/index/trigram_query.h"
 #include "re2/re2.h"
 
@@ -97,6 +99,21 @@ inline bool CanUseTrigrams(const TrigramIndex* index, const TrigramQuery& query)
          index->EstimateChunks(query) * 4 <= std::uint64_t{index->chunk_count()} * 3;
 }
 
+namespace index_internal {
+
+// Of a trigram in texts that nothing is known of; rare letters make it rare.
+inline std::uint32_t GuessedFrequency(Trigram trigram) {
+  constexpr std::string_view kFromRareToFrequent = "qzxjkvbpgywfmculdhrsnioate";
+  std::uint32_t product = 1;
+  for (; trigram != 0; trigram >>= 8) {
+    const std::size_t rank = kFromRareToFrequent.find(static_cast<char>(trigram & 0xFF));
+    product *= rank == std::string_view::npos ? 8 : static_cast<std::uint32_t>(rank) + 1;
+  }
+  return product;
+}
+
+}  // namespace index_internal
+
 // Calls visit(code, is_certain) for the codes in [first_code, end_code), ascending, whose keys'
 // text matches `pattern`, until it returns false. Keys that may have been cut short are visited
 // whether their beginning matches or not, with is_certain false: the document has to be looked at.
@@ -105,7 +122,8 @@ inline bool CanUseTrigrams(const TrigramIndex* index, const TrigramQuery& query)
 // dictionary; codes outside what it covers are all looked at.
 // Threads: as those of `dictionary` and `pattern`: two threads may search two parts of one.
 // Errors: none; with a damaged index keys may be missed (TrigramIndex::VerifyBody).
-// Cost: the match per key examined, and a few nanoseconds; no allocation per key, except where
+// Cost: the match per key examined, and a few nanoseconds; where the pattern has trigrams, only of
+// keys that have one of them (TrigramProbe); no allocation per key, except where
 // strings are folded.
 //
 //   const re2::RE2 regex("out of (memory|range)");
@@ -121,13 +139,21 @@ TextScanCounts ScanText(const Dictionary& dictionary, const TrigramIndex* index,
                         std::uint32_t end_code, Visit visit) {
   TextScanCounts counts;
   bool goes_on = true;
+  const std::optional<TrigramProbe> probe =
+      TrigramProbe::Make(pattern.query(), [index](Trigram trigram) {
+        return index != nullptr ? index->ChunksWith(trigram)
+                                : index_internal::GuessedFrequency(trigram);
+      });
+  const auto matches = [&](std::string_view text) {
+    return (!probe.has_value() || probe->MayMatch(text)) && pattern.Matches(text);
+  };
   const auto scan = [&](std::uint32_t first, std::uint32_t end) {
     if (!goes_on || first >= end) return;
     dictionary.ForEachKey(first, end, [&](std::uint32_t code, std::string_view key) {
       ++counts.keys_examined;
       counts.bytes_read += key.size();
       const bool is_whole = !IsCutIndexKey(key);
-      if (is_whole && !pattern.Matches(key.substr(std::min<std::size_t>(key.size(), 1)))) {
+      if (is_whole && !matches(key.substr(std::min<std::size_t>(key.size(), 1)))) {
         return false;
       }
       goes_on = visit(code, is_whole);

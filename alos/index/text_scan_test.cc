@@ -21,7 +21,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "alos/document/text_folding.h"
+#include "alos/index/column.h"
+#include "alos/index/column_builder.h"
+#include "alos/index/index_key.h"
 #include "alos/index/trigram_index.h"
+#include "alos/index/trigram_probe.h"
 #include "alos/index/trigram_query.h"
 #include "gtest/gtest.h"
 #include "re2/re2.h"
@@ -453,7 +458,7 @@ TEST(TrigramIndex, ChunksWithCutKeysAreAlwaysCandidates) {
   std::vector<std::string> texts;
   for (int i = 0; i < 500; ++i)
     texts.push_back(absl::StrCat("text ", absl::Hex(i, absl::kZeroPad4)));
-  texts[333] += std::string(1100, 'x');
+  texts[333] += std::string(kIndexKeyBytesMax, 'x');
   const Texts dictionary(texts);
   const std::string image = dictionary.Image();
   const TrigramIndex index = Opened(image);
@@ -475,6 +480,38 @@ TEST(TrigramIndex, ChunksWithCutKeysAreAlwaysCandidates) {
 }
 
 // ---- Against looking at everything ----
+
+// Of every length, with a trigram at every place, in any case, with and without other alphabets.
+TEST(TrigramProbe, SeesTrigramsWhereverTheyAre) {
+  const auto probe_of = [](std::string_view pattern) {
+    const re2::RE2 regex(re2::StringPiece(pattern.data(), pattern.size()));
+    return TrigramProbe::Make(TrigramQuery::FromRegex(regex), [](Trigram) { return 1; });
+  };
+  const auto probe = probe_of("x1@|abc|zz`|~~~");
+  ASSERT_TRUE(probe.has_value());
+  for (std::size_t size = 0; size < 70; ++size) {
+    const std::string text(size, 'a');
+    EXPECT_FALSE(probe->MayMatch(text)) << size;
+    for (std::size_t i = 0; i + 3 <= size; ++i) {
+      for (const char* trigram : {"x1@", "X1@", "abc", "aBC", "ZZ`", "~~~"}) {
+        EXPECT_TRUE(probe->MayMatch(std::string(text).replace(i, 3, trigram))) << size << " " << i;
+      }
+      for (const char* trigram : {"x1`", "abd", "zz@", "abB", "Q1@", "\0\0\0"}) {
+        EXPECT_FALSE(probe->MayMatch(std::string(text).replace(i, 3, trigram))) << size << " " << i;
+      }
+    }
+    for (std::size_t i = 0; i < size; ++i) {
+      EXPECT_TRUE(probe->MayMatch(std::string(text).replace(i, 1, "\xc3"))) << size << " " << i;
+    }
+  }
+  EXPECT_FALSE(probe_of("[0-9]{5}").has_value());
+  EXPECT_FALSE(probe_of("abc|x").has_value());
+  EXPECT_TRUE(probe_of("\u0416\u0416")->MayMatch("\u0436\u0416"));
+  EXPECT_FALSE(probe_of("\u0416\u0416")->MayMatch("nothing of it"));
+  std::string many = "abc";
+  for (int i = 0; i < 40; ++i) absl::StrAppend(&many, "|", absl::Hex(i + 256), "x");
+  EXPECT_FALSE(probe_of(many).has_value());
+}
 
 std::vector<std::string> ChatLines(int count, std::mt19937& random) {
   static const std::vector<std::string> kWords = {"the",
@@ -703,6 +740,54 @@ TEST(ScanText, FindsStringsInAnyFolding) {
         EXPECT_EQ(found, expected) << absl::StrJoin(strings, "|");
         EXPECT_EQ(without_index, expected) << absl::StrJoin(strings, "|");
       }
+    }
+  }
+}
+
+// Strings are but some of the keys of a column.
+TEST(ScanText, OfAColumn) {
+  std::mt19937 random(8);
+  const std::vector<std::string> lines = ChatLines(2000, random);
+  ColumnBuilder builder;
+  const auto add = [&](std::string_view key) {
+    builder.StartRow();
+    builder.AddKey(key, false);
+  };
+  for (int i = 0; i < 37; ++i) add(absl::StrCat("\x04", "number", i));
+  for (const std::string& line : lines) add("\x05" + line);
+  for (int i = 0; i < 37; ++i) add(absl::StrCat("\x08", "the quick", i));
+  const std::string column_image = std::move(builder).Finish();
+  const absl::StatusOr<Column> column = Column::Open(column_image);
+  ASSERT_TRUE(column.ok()) << column.status();
+  const Code first = column->LowerBound(FirstKeyOfClass(KeyClass::kString));
+  const Code end = column->LowerBound(EndKeyOfClass(KeyClass::kString));
+  ASSERT_EQ(first, 38u);
+  const std::string image = TrigramIndex::Build(*column, first, end);
+  const TrigramIndex index = Opened(image);
+  for (const char* pattern :
+       {"quick", "(?i)hello", "range|memory", "[0-9]{5}", "nothing", "^out"}) {
+    const re2::RE2 regex(pattern);
+    const TextPattern text_pattern(&regex);
+    std::vector<Code> expected;
+    column->ForEachKey(first, end, [&](Code code, std::string_view key) {
+      if (text_pattern.Matches(key.substr(1))) expected.push_back(code);
+    });
+    for (const TrigramIndex* used : {&index, static_cast<const TrigramIndex*>(nullptr)}) {
+      std::vector<Code> found;
+      ScanText(*column, used, text_pattern, first, end, [&](Code code, bool is_certain) {
+        EXPECT_TRUE(is_certain);
+        found.push_back(code);
+        return true;
+      });
+      EXPECT_EQ(found, expected) << pattern;
+      const std::size_t limit = std::min<std::size_t>(3, expected.size());
+      found.clear();
+      ScanText(*column, used, text_pattern, first, end, [&](Code code, bool) {
+        found.push_back(code);
+        return found.size() < limit;
+      });
+      EXPECT_EQ(found, std::vector<Code>(expected.begin(),
+                                         expected.begin() + static_cast<std::ptrdiff_t>(limit)));
     }
   }
 }

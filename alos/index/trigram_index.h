@@ -119,6 +119,9 @@ class TrigramIndex {
   template <class Visit>
   void Candidates(const TrigramQuery& query, Visit visit, std::uint32_t first_chunk = 0) const;
 
+  // How many chunks have a trigram. Cost: a binary search.
+  std::uint32_t ChunksWith(Trigram trigram) const { return Find(trigram).chunks; }
+
   // At least the number of candidates: of an AND, its rarest trigram. Cost: a binary search for
   // each trigram; reads no lists.
   std::uint64_t EstimateChunks(const TrigramQuery& query) const;
@@ -190,10 +193,13 @@ struct TrigramListShape {
 
 }  // namespace index_internal
 
-// An iterator over the chunks, numbered as in lists, that fulfil a query or a part of it.
+// The chunks, numbered as in lists, that fulfil a query or a part of it; from the first to the
+// last.
 class TrigramIndex::Cursor {
  public:
   static constexpr std::uint64_t kEnd = std::numeric_limits<std::uint64_t>::max();
+  // Of more chunks in a block it is not asked one by one whether a list has them.
+  static constexpr int kSeeksMax = 4;
 
   Cursor(const TrigramIndex& index, const TrigramQuery& query) : index_(&index) {
     switch (query.kind()) {
@@ -225,14 +231,74 @@ class TrigramIndex::Cursor {
   // At least the number of chunks there are.
   std::uint64_t estimate() const { return estimate_; }
 
-  // The first chunk from `chunk` on; kEnd if there is none.
-  // REQUIRES: `chunk` is not below what an earlier call was given.
-  std::uint64_t Seek(std::uint64_t chunk) {
-    if (current_ < chunk || !started_) {
-      started_ = true;
-      current_ = SeekFurther(chunk);
+  // The first block from `block` on, of 64 chunks each, that may have one; kEnd if there is none.
+  // REQUIRES: `block` is not below what an earlier call of either function was given.
+  std::uint64_t NextBlock(std::uint64_t block) {
+    if (block * 64 >= index_->chunk_count_) return kEnd;
+    switch (kind_) {
+      case Kind::kEvery:
+      case Kind::kBitmap:
+        return block;
+      case Kind::kNothing:
+        return kEnd;
+      case Kind::kEliasFano: {
+        const std::uint64_t chunk = Seek(block * 64);
+        return chunk == kEnd ? kEnd : chunk / 64;
+      }
+      case Kind::kAnd:
+        return parts_[0].NextBlock(block);
+      case Kind::kOr: {
+        std::uint64_t least = kEnd;
+        for (Cursor& part : parts_) least = std::min(least, part.NextBlock(block));
+        return least;
+      }
     }
-    return current_;
+    return kEnd;
+  }
+
+  // Those of the chunks of a block that are in `wanted`, a bit for each.
+  // REQUIRES: as NextBlock(); `wanted` has only chunks that there are.
+  std::uint64_t Mask(std::uint64_t block, std::uint64_t wanted) {
+    switch (kind_) {
+      case Kind::kEvery:
+        return wanted;
+      case Kind::kNothing:
+        return 0;
+      case Kind::kBitmap:
+        return wanted & index_->Word(begin_ + block);
+      case Kind::kEliasFano: {
+        std::uint64_t found = 0;
+        if (std::popcount(wanted) > kSeeksMax) {
+          // All that are in the block: to find the next one is cheaper than to seek one.
+          std::uint64_t chunk = Seek(block * 64);
+          for (; chunk / 64 == block; chunk = current_ = Next()) {
+            found |= std::uint64_t{1} << chunk % 64;
+          }
+          return found & wanted;
+        }
+        while (wanted != 0) {
+          const std::uint64_t chunk =
+              Seek(block * 64 + static_cast<std::uint64_t>(std::countr_zero(wanted)));
+          if (chunk / 64 != block) break;
+          const std::uint64_t bit = std::uint64_t{1} << chunk % 64;
+          found |= wanted & bit;
+          wanted &= ~(bit | (bit - 1));
+        }
+        return found;
+      }
+      case Kind::kAnd:
+        for (Cursor& part : parts_) {
+          if (wanted == 0) break;
+          wanted = part.Mask(block, wanted);
+        }
+        return wanted;
+      case Kind::kOr: {
+        std::uint64_t found = 0;
+        for (Cursor& part : parts_) found |= part.Mask(block, wanted & ~found);
+        return found;
+      }
+    }
+    return 0;
   }
 
  private:
@@ -287,55 +353,18 @@ class TrigramIndex::Cursor {
     }
   }
 
-  std::uint64_t SeekFurther(std::uint64_t chunk) {
-    if (chunk >= index_->chunk_count_) return kEnd;
-    switch (kind_) {
-      case Kind::kEvery:
-        return chunk;
-      case Kind::kNothing:
-        return kEnd;
-      case Kind::kBitmap:
-        return SeekBitmap(chunk);
-      case Kind::kEliasFano:
-        return SeekEliasFano(chunk);
-      case Kind::kAnd:
-        return SeekAnd(chunk);
-      case Kind::kOr: {
-        std::uint64_t least = kEnd;
-        for (Cursor& part : parts_) least = std::min(least, part.Seek(chunk));
-        return least;
-      }
+  // The first chunk of the list from `chunk` on; kEnd if there is none.
+  std::uint64_t Seek(std::uint64_t chunk) {
+    if (current_ < chunk || !started_) {
+      started_ = true;
+      current_ = SeekFurther(chunk);
     }
-    return kEnd;
-  }
-
-  std::uint64_t SeekAnd(std::uint64_t chunk) {
-    while (true) {
-      chunk = parts_[0].Seek(chunk);
-      if (chunk == kEnd) return kEnd;
-      std::uint64_t next = chunk;
-      for (std::size_t i = 1; i < parts_.size() && next == chunk; ++i) next = parts_[i].Seek(chunk);
-      if (next == chunk) return chunk;
-      if (next == kEnd) return kEnd;
-      chunk = next;
-    }
-  }
-
-  std::uint64_t SeekBitmap(std::uint64_t chunk) const {
-    std::uint64_t word = index_->Word(begin_ + chunk / 64) & (~std::uint64_t{0} << chunk % 64);
-    for (std::uint64_t i = chunk / 64;;) {
-      if (word != 0) {
-        const std::uint64_t found = i * 64 + static_cast<std::uint64_t>(std::countr_zero(word));
-        return found < upper_bits_ ? found : kEnd;
-      }
-      if (++i * 64 >= upper_bits_) return kEnd;
-      word = index_->Word(begin_ + i);
-    }
+    return current_;
   }
 
   // position_ is a place in the upper bits; ones_ of the bits before it are set. A set bit at p is
   // of a chunk whose upper part is the number of zeros before p.
-  std::uint64_t SeekEliasFano(std::uint64_t chunk) {
+  std::uint64_t SeekFurther(std::uint64_t chunk) {
     const std::uint64_t upper = chunk >> lower_width_;
     // To behind zero number `upper`, word by word.
     std::uint64_t word_number = position_ / 64;
@@ -356,6 +385,14 @@ class TrigramIndex::Cursor {
       position_ = word_number * 64 + place;
     }
     // Through the set bits to the first that is large enough.
+    std::uint64_t found = Next();
+    while (found < chunk) found = Next();
+    return found;
+  }
+
+  // The chunk of the first set bit from position_ on, and position_ to behind it; kEnd if there is
+  // none.
+  std::uint64_t Next() {
     while (position_ < upper_bits_ && ones_ < chunks_) {
       const std::uint64_t word = index_->Word(begin_ + position_ / 64) >> position_ % 64;
       if (word == 0) {
@@ -363,11 +400,11 @@ class TrigramIndex::Cursor {
         continue;
       }
       position_ += static_cast<std::uint64_t>(std::countr_zero(word));
-      if (position_ >= upper_bits_) return kEnd;
+      if (position_ >= upper_bits_) break;
       const std::uint64_t found = (position_ - ones_) << lower_width_ | Lower(ones_);
       ++position_;
       ++ones_;
-      if (found >= chunk) return found < index_->chunk_count_ ? found : kEnd;
+      return found < index_->chunk_count_ ? found : kEnd;
     }
     return kEnd;
   }
@@ -668,10 +705,16 @@ template <class Visit>
 void TrigramIndex::Candidates(const TrigramQuery& query, Visit visit,
                               std::uint32_t first_chunk) const {
   Cursor cursor = Cursor::Or(*this, Cursor(*this, query), Cursor(*this, kTruncated));
-  std::uint64_t chunk = first_chunk < first_chunk_ ? 0 : first_chunk - first_chunk_;
-  while ((chunk = cursor.Seek(chunk)) != Cursor::kEnd) {
-    if (!visit(static_cast<std::uint32_t>(first_chunk_ + chunk))) return;
-    ++chunk;
+  const std::uint64_t first = first_chunk < first_chunk_ ? 0 : first_chunk - first_chunk_;
+  for (std::uint64_t block = first / 64; (block = cursor.NextBlock(block)) != Cursor::kEnd;
+       ++block) {
+    std::uint64_t wanted = ~std::uint64_t{0};
+    if (block == first / 64) wanted <<= first % 64;
+    if (chunk_count_ - block * 64 < 64) wanted &= (std::uint64_t{1} << chunk_count_ % 64) - 1;
+    for (std::uint64_t mask = cursor.Mask(block, wanted); mask != 0; mask &= mask - 1) {
+      const std::uint64_t chunk = block * 64 + static_cast<std::uint64_t>(std::countr_zero(mask));
+      if (!visit(static_cast<std::uint32_t>(first_chunk_ + chunk))) return;
+    }
   }
 }
 
