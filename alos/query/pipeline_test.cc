@@ -165,7 +165,7 @@ TEST(PipelineTest, SortMemoryIsLimited) {
   const auto run = [&](std::string_view stages) {
     const Pipeline pipeline = *Pipeline::Compile(ShellDocument(stages).view());
     PipelineLimits limits;
-    limits.sort_memory_bytes_max = 50'000;
+    limits.stage_memory_bytes_max = 50'000;
     int pushed = 0;
     const absl::Status status = pipeline.Run(
         [&](absl::FunctionRef<bool(ValueView)> push) {

@@ -31,6 +31,7 @@
 #include "alos/document/value.h"
 #include "alos/query/expression.h"
 #include "alos/query/internal/describe.h"
+#include "alos/query/internal/number_sum.h"
 #include "alos/query/internal/pipeline_stage.h"
 #include "alos/query/sort.h"
 
@@ -61,120 +62,28 @@ enum class AccumulatorKind : std::uint8_t {
   kPercentile,
 };
 
-// The sum of numbers of all types: integers exactly, in 128 bits, doubles with a compensation that
-// makes the order of adding matter little. Other values are not numbers and not counted.
-class NumberSum {
- public:
+// $sum, $avg, $count: values that are no numbers do not count.
+struct CountedSum {
+  NumberSum sum;
+  std::uint64_t count = 0;
+
   void Add(ValueView value) {
-    switch (value.type()) {
-      case ValueType::kInt64:
-        AddInteger(value.AsInt64());
-        break;
-      case ValueType::kUint64:
-        AddNatural(value.AsUint64());
-        break;
-      case ValueType::kDouble:
-        AddDouble(value.AsDouble());
-        break;
-      default:
-        break;
-    }
+    if (!value.IsNumber()) return;
+    sum.Add(value);
+    ++count;
   }
   void AddInteger(std::int64_t value) {
-    ++count_;
-    const auto bits = static_cast<std::uint64_t>(value);
-    low_ += bits;
-    high_ += (low_ < bits ? 1U : 0U) + (value < 0 ? ~std::uint64_t{0} : 0U);
-  }
-  void AddNatural(std::uint64_t value) {
-    ++count_;
-    low_ += value;
-    high_ += low_ < value ? 1U : 0U;
-  }
-  void AddDouble(double value) {
-    ++count_;
-    has_double_ = 1;
-    AddCompensated(value);
-  }
-  void Merge(const NumberSum& other) {
-    count_ += other.count_;
-    low_ += other.low_;
-    high_ += other.high_ + (low_ < other.low_ ? 1U : 0U);
-    if (other.has_double_) {
-      has_double_ = 1;
-      AddCompensated(other.sum_);
-      compensation_ += other.compensation_;
-    }
-  }
-  // Takes back what was added. Exact for integers only: REQUIRES !has_double() of both.
-  void Remove(const NumberSum& other) {
-    count_ -= other.count_;
-    high_ -= other.high_ + (low_ < other.low_ ? 1U : 0U);
-    low_ -= other.low_;
-  }
-
-  std::uint64_t count() const { return count_; }
-  bool has_double() const { return has_double_; }
-
-  double ToDouble() const {
-    const double integers = IntegersToDouble();
-    if (!has_double_) return integers;
-    if (!std::isfinite(sum_)) return sum_;
-    const double total = sum_ + integers;
-    // What the last addition lost, and the earlier ones.
-    const double lost = std::fabs(sum_) >= std::fabs(integers) ? (sum_ - total) + integers
-                                                               : (integers - total) + sum_;
-    return std::isfinite(total) ? total + (compensation_ + lost) : total;
-  }
-  // An integer if all were integers and it has room, else a double.
-  void Append(Builder* builder) const {
-    if (has_double_) {
-      builder->Double(ToDouble());
-    } else if (high_ == 0) {
-      builder->Uint(low_);
-    } else if (high_ == ~std::uint64_t{0} && static_cast<std::int64_t>(low_) < 0) {
-      builder->Int(static_cast<std::int64_t>(low_));
-    } else {
-      builder->Double(IntegersToDouble());
-    }
+    sum.AddInt(value);
+    ++count;
   }
   void AppendAverage(Builder* builder) const {
-    if (count_ == 0) {
+    if (count == 0) {
       builder->Null();
     } else {
-      builder->Double(ToDouble() / static_cast<double>(count_));
+      builder->Double(sum.AsDouble() / static_cast<double>(count));
     }
   }
-
- private:
-  double IntegersToDouble() const {
-    // Both halves are exact; the sum is rounded once.
-    if (high_ == 0) return static_cast<double>(low_);
-    if (high_ == ~std::uint64_t{0}) {
-      const std::uint64_t magnitude = ~low_ + 1;
-      if (magnitude != 0) return -static_cast<double>(magnitude);
-    }
-    return static_cast<double>(static_cast<std::int64_t>(high_)) * 18446744073709551616.0 +
-           static_cast<double>(low_);
-  }
-  // Neumaier's summation.
-  void AddCompensated(double value) {
-    const double total = sum_ + value;
-    if (std::isfinite(total)) {
-      compensation_ +=
-          std::fabs(sum_) >= std::fabs(value) ? (sum_ - total) + value : (value - total) + sum_;
-    }
-    sum_ = total;
-  }
-
-  std::uint64_t low_ = 0;  // the integers, in two's complement
-  std::uint64_t high_ = 0;
-  double sum_ = 0;  // the doubles
-  double compensation_ = 0;
-  std::uint64_t count_ : 63 = 0;
-  std::uint64_t has_double_ : 1 = 0;
 };
-static_assert(sizeof(NumberSum) == 40);
 
 // Mean and variance in one pass (Welford).
 class NumberVariance {
@@ -310,9 +219,9 @@ class AccumulatorState {
   using Values = std::variant<PushedValues, DistinctValues, MergedFields, OrderedValues,
                               RankedValues, MeasuredValues>;
   // The numbers; the value that counts so far (empty: none); more than that.
-  std::variant<NumberSum, NumberVariance, std::string, std::unique_ptr<Values>> state_;
+  std::variant<CountedSum, NumberVariance, std::string, std::unique_ptr<Values>> state_;
 };
-static_assert(sizeof(AccumulatorState) <= 48);
+static_assert(sizeof(AccumulatorState) <= 80);
 
 // One accumulator of a specification: {$sum: "$price"}.
 //
@@ -381,7 +290,7 @@ class Accumulator {
       case AccumulatorKind::kSum:
       case AccumulatorKind::kAvg:
       case AccumulatorKind::kCount:
-        state->state_.emplace<NumberSum>();
+        state->state_.emplace<CountedSum>();
         return true;
       case AccumulatorKind::kStdDevPop:
       case AccumulatorKind::kStdDevSamp:
@@ -449,11 +358,11 @@ class Accumulator {
   bool Add(ValueView document, StageEvaluator* evaluator, MemoryBudget* budget,
            AccumulatorState* state) const {
     if (kind_ == AccumulatorKind::kCount) {
-      std::get_if<NumberSum>(&state->state_)->AddInteger(1);
+      std::get_if<CountedSum>(&state->state_)->AddInteger(1);
       return true;
     }
     if (has_integer_constant_) {
-      std::get_if<NumberSum>(&state->state_)->AddInteger(integer_constant_);
+      std::get_if<CountedSum>(&state->state_)->AddInteger(integer_constant_);
       return true;
     }
     Operand value;
@@ -471,10 +380,10 @@ class Accumulator {
     switch (kind_) {
       case AccumulatorKind::kSum:
       case AccumulatorKind::kAvg:
-        if (value) std::get_if<NumberSum>(&state->state_)->Add(*value);
+        if (value) std::get_if<CountedSum>(&state->state_)->Add(*value);
         return true;
       case AccumulatorKind::kCount:
-        std::get_if<NumberSum>(&state->state_)->AddInteger(1);
+        std::get_if<CountedSum>(&state->state_)->AddInteger(1);
         return true;
       case AccumulatorKind::kStdDevPop:
       case AccumulatorKind::kStdDevSamp:
@@ -512,10 +421,10 @@ class Accumulator {
     switch (kind_) {
       case AccumulatorKind::kSum:
       case AccumulatorKind::kCount:
-        std::get_if<NumberSum>(&state->state_)->Append(builder);
+        std::get_if<CountedSum>(&state->state_)->sum.Append(builder);
         return;
       case AccumulatorKind::kAvg:
-        std::get_if<NumberSum>(&state->state_)->AppendAverage(builder);
+        std::get_if<CountedSum>(&state->state_)->AppendAverage(builder);
         return;
       case AccumulatorKind::kStdDevPop:
       case AccumulatorKind::kStdDevSamp:
@@ -542,7 +451,7 @@ class Accumulator {
   }
 
   // The sum so far, of $sum, $avg and $count; nullptr of others. For windows that move.
-  static NumberSum* SumOf(AccumulatorState* state) { return std::get_if<NumberSum>(&state->state_); }
+  static CountedSum* SumOf(AccumulatorState* state) { return std::get_if<CountedSum>(&state->state_); }
 
  private:
   static constexpr std::pair<std::string_view, AccumulatorKind> kNames[] = {

@@ -107,17 +107,15 @@ class FieldTree {
     return ApplyToDocument(nodes_[0], &document, application);
   }
 
-  // The top-level fields that Apply looks at or copies are added to *fields; false: all may be.
-  bool AddNeeds(std::vector<std::string>* fields) const {
+  Stage::Needs AddNeeds(std::vector<std::string>* fields) const {
     for (const Expression& expression : expressions_) {
-      if (expression.needs_whole_document()) return false;
-      fields->insert(fields->end(), expression.fields().begin(), expression.fields().end());
+      if (!AddFieldsOf(expression, fields)) return Stage::Needs::kUnknown;
     }
-    if (mode_ != Mode::kInclude) return false;
+    if (mode_ != Mode::kInclude) return Stage::Needs::kSome;
     for (const std::uint32_t child : nodes_[0].children) {
       if (nodes_[child].leaf != Node::Leaf::kComputed) fields->push_back(nodes_[child].name);
     }
-    return true;
+    return Stage::Needs::kAll;
   }
 
  private:

@@ -228,14 +228,12 @@ class GroupStage final : public Stage {
   const Expression& id() const { return id_; }
   const std::vector<NamedAccumulator>& accumulators() const { return accumulators_; }
 
-  // The top-level fields that it looks at are added to *fields; false: the whole document.
-  bool AddNeeds(std::vector<std::string>* fields) const {
-    if (id_.needs_whole_document()) return false;
-    fields->insert(fields->end(), id_.fields().begin(), id_.fields().end());
+  Needs AddNeeds(std::vector<std::string>* fields) const override {
+    if (!AddFieldsOf(id_, fields)) return Needs::kUnknown;
     for (const NamedAccumulator& named : accumulators_) {
-      if (!named.accumulator.AddNeeds(fields)) return false;
+      if (!named.accumulator.AddNeeds(fields)) return Needs::kUnknown;
     }
-    return true;
+    return Needs::kAll;
   }
 
   std::unique_ptr<StageRun> Start(RunContext* context, StageRun* next) const override {

@@ -151,6 +151,19 @@ class Stage {
 
   virtual std::unique_ptr<StageRun> Start(RunContext* context, StageRun* next) const = 0;
 
+  // What the stage makes of what it needs: of all fields of its input those it looks at or hands
+  // on.
+  enum class Needs {
+    kUnknown,  // everything
+    kSome,     // those added, and what the stages after it need
+    kAll,      // those added, and no others: its result is new
+  };
+  // Adds the top-level fields that it looks at.
+  virtual Needs AddNeeds(std::vector<std::string>* fields) const {
+    (void)fields;
+    return Needs::kUnknown;
+  }
+
   StageKind kind() const { return kind_; }
   // "$sort" and its place in the array that the client gave, from 0.
   std::string_view name() const { return name_; }
@@ -268,6 +281,13 @@ class StageEvaluator {
   RunContext* context_;
   EvaluationState state_;
 };
+
+// Adds the top-level fields that the expression looks at; false: the whole document.
+inline bool AddFieldsOf(const Expression& expression, std::vector<std::string>* fields) {
+  if (expression.needs_whole_document()) return false;
+  fields->insert(fields->end(), expression.fields().begin(), expression.fields().end());
+  return true;
+}
 
 // Hands on a document that a stage has put together out of parts, unless it nests too deep.
 inline bool EmitChecked(const Stage& stage, RunContext* context, StageRun* next,

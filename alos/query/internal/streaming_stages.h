@@ -51,11 +51,12 @@ class MatchStage final : public Stage {
   static absl::StatusOr<std::unique_ptr<Stage>> Compile(const StageSpecification& specification) {
     if (!specification.context.has_variables) {
       absl::StatusOr<Filter> filter = Filter::Compile(specification.operand);
-      if (!filter.ok()) return specification.Error(filter.status());
-      return std::make_unique<MatchStage>(specification, *std::move(filter),
-                                          std::vector<Expression>());
+      if (filter.ok()) {
+        return std::make_unique<MatchStage>(specification, *std::move(filter),
+                                            std::vector<Expression>());
+      }
     }
-    // A filter knows no variables: the $expr of its top conjunction are taken out of it.
+    // The $expr of the top conjunction are taken out of the filter: they may use variables.
     std::vector<Expression> conditions;
     std::string rest;
     Builder builder(&rest);
@@ -70,8 +71,19 @@ class MatchStage final : public Stage {
   // The filter is all there is to it.
   bool is_plain() const { return conditions_.empty(); }
 
-  // Leaves the filter to the source: what remains are the conditions on variables.
+  // Leaves the filter to the source: what remains are the conditions.
   void DropFilter() { filter_ = Filter(); }
+
+  Needs AddNeeds(std::vector<std::string>* fields) const override {
+    for (const FilterNode& node : filter_->program().nodes()) {
+      if (node.op == FilterOp::kJsonSchema || node.op == FilterOp::kText) return Needs::kUnknown;
+    }
+    for (const Path& path : filter_->program().paths()) fields->push_back(path.parts()[0]);
+    for (const Expression& condition : conditions_) {
+      if (!AddFieldsOf(condition, fields)) return Needs::kUnknown;
+    }
+    return Needs::kSome;
+  }
 
   std::unique_ptr<StageRun> Start(RunContext* context, StageRun* next) const override {
     return std::make_unique<Run>(this, context, next);
@@ -149,7 +161,7 @@ class FieldTreeStage final : public Stage {
                                             *std::move(tree));
   }
 
-  const FieldTree& tree() const { return tree_; }
+  Needs AddNeeds(std::vector<std::string>* fields) const override { return tree_.AddNeeds(fields); }
 
   std::unique_ptr<StageRun> Start(RunContext* context, StageRun* next) const override {
     return std::make_unique<Run>(this, context, next);
@@ -223,7 +235,9 @@ class ReplaceRootStage final : public Stage {
     return std::make_unique<ReplaceRootStage>(specification, *std::move(expression));
   }
 
-  const Expression& expression() const { return expression_; }
+  Needs AddNeeds(std::vector<std::string>* fields) const override {
+    return AddFieldsOf(expression_, fields) ? Needs::kAll : Needs::kUnknown;
+  }
 
   std::unique_ptr<StageRun> Start(RunContext* context, StageRun* next) const override {
     return std::make_unique<Run>(this, context, next);
@@ -430,6 +444,11 @@ class UnwindStage final : public Stage {
                                          keeps_empty);
   }
 
+  Needs AddNeeds(std::vector<std::string>* fields) const override {
+    fields->push_back(path_.parts()[0]);
+    return Needs::kSome;
+  }
+
   std::unique_ptr<StageRun> Start(RunContext* context, StageRun* next) const override {
     return std::make_unique<Run>(this, context, next);
   }
@@ -505,6 +524,7 @@ class SkipStage final : public Stage {
   }
 
   std::uint64_t count() const { return count_; }
+  Needs AddNeeds(std::vector<std::string>*) const override { return Needs::kSome; }
 
   std::unique_ptr<StageRun> Start(RunContext*, StageRun* next) const override {
     return std::make_unique<Run>(count_, next);
@@ -546,6 +566,7 @@ class LimitStage final : public Stage {
   }
 
   std::uint64_t count() const { return count_; }
+  Needs AddNeeds(std::vector<std::string>*) const override { return Needs::kSome; }
 
   std::unique_ptr<StageRun> Start(RunContext*, StageRun* next) const override {
     return std::make_unique<Run>(count_, next);
