@@ -20,6 +20,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/builder.h"
 #include "alos/document/value.h"
@@ -54,15 +55,18 @@ class Pipeline {
  public:
   static constexpr std::size_t kStagesMax = query_internal::kPipelineStagesMax;
 
-  static absl::StatusOr<Pipeline> Compile(ValueView stages) {
+  // `text_fields`: what $text in a $match searches, as in FilterContext.
+  static absl::StatusOr<Pipeline> Compile(ValueView stages,
+                                          absl::Span<const std::string> text_fields = {}) {
     query_internal::StageCompileContext context;
+    context.text_fields.assign(text_fields.begin(), text_fields.end());
     context.compile_pipeline = &query_internal::CompileStages;
     absl::StatusOr<query_internal::StageList> compiled =
         query_internal::CompileStages(stages, context);
     if (!compiled.ok()) return compiled.status();
     Pipeline pipeline;
     pipeline.stages_ = *std::move(compiled);
-    pipeline.FindLeading(stages);
+    pipeline.FindLeading(stages, context.text_fields);
     return pipeline;
   }
 
@@ -140,7 +144,7 @@ class Pipeline {
  private:
   Pipeline() = default;
 
-  void FindLeading(ValueView specification);
+  void FindLeading(ValueView specification, const std::vector<std::string>& text_fields);
   // Takes $skip and $limit from stage `i` on into *result.
   void TakeSkipAndLimit(std::size_t i, LeadingSort* result) const;
 
@@ -153,28 +157,25 @@ class Pipeline {
 
 // --- Readers of the API may stop here. ----------------------------------------------------------
 
-inline void Pipeline::FindLeading(ValueView specification) {
+inline void Pipeline::FindLeading(ValueView specification,
+                                  const std::vector<std::string>& text_fields) {
   using query_internal::StageKind;
   std::string conjunction;
   Builder builder(&conjunction);
   builder.StartDocument(1).Key("$and").StartArray();
   for (const ValueView stage : specification.elements()) {
     if (first_stage_ == stages_.size() || stages_[first_stage_]->kind() != StageKind::kMatch) break;
-    auto& match = static_cast<query_internal::MatchStage&>(*stages_[first_stage_]);
-    if (!match.is_plain()) {
-      // What is left of it are expressions; only the first one's filter goes to the source.
-      if (first_stage_ == 0) {
-        leading_match_ = match.filter();
-        match.DropFilter();
-      }
-      break;
-    }
     builder.Raw((*stage.entries().begin()).value);
-    if (first_stage_++ == 0) leading_match_ = match.filter();
+    if (first_stage_ == 0) {
+      leading_match_ = static_cast<query_internal::MatchStage&>(*stages_[0]).filter();
+    }
+    ++first_stage_;
   }
   builder.EndArray().EndDocument();
   if (first_stage_ > 1) {
-    absl::StatusOr<Filter> all = Filter::Compile(ValueView::FromTrusted(conjunction));
+    FilterContext context;
+    context.text_fields = text_fields;
+    absl::StatusOr<Filter> all = Filter::Compile(ValueView::FromTrusted(conjunction), context);
     if (all.ok()) {
       leading_match_ = *std::move(all);
     } else {

@@ -197,7 +197,7 @@ struct OrderedValues {
 // $topN, $bottomN by a sort, $minN, $maxN by value.
 struct RankedValues {
   struct Entry {
-    Sort::Key key;            // views `document`
+    Sort::Key key;  // views `document`
     std::unique_ptr<char[]> document;
     std::string value;
     std::uint64_t sequence = 0;
@@ -354,7 +354,8 @@ class Accumulator {
     return kind_ >= AccumulatorKind::kPush ? sizeof(AccumulatorState::Values) + 16 : 0;
   }
 
-  // Takes a document. False: the run has failed. Inline, because most are a look-up and an addition.
+  // Takes a document. False: the run has failed. Inline, because most are a look-up and an
+  // addition.
   bool Add(ValueView document, StageEvaluator* evaluator, MemoryBudget* budget,
            AccumulatorState* state) const {
     if (kind_ == AccumulatorKind::kCount) {
@@ -410,9 +411,9 @@ class Accumulator {
         return Replace(value.value_or(ValueView()), budget,
                        std::get_if<std::string>(&state->state_));
       default:
-        return AddToValues(value, document, evaluator, budget,
-                           std::get_if<std::unique_ptr<AccumulatorState::Values>>(&state->state_)
-                               ->get());
+        return AddToValues(
+            value, document, evaluator, budget,
+            std::get_if<std::unique_ptr<AccumulatorState::Values>>(&state->state_)->get());
     }
   }
 
@@ -444,14 +445,16 @@ class Accumulator {
         return;
       }
       default:
-        AppendValues(
-            std::get_if<std::unique_ptr<AccumulatorState::Values>>(&state->state_)->get(), builder);
+        AppendValues(std::get_if<std::unique_ptr<AccumulatorState::Values>>(&state->state_)->get(),
+                     builder);
         return;
     }
   }
 
   // The sum so far, of $sum, $avg and $count; nullptr of others. For windows that move.
-  static CountedSum* SumOf(AccumulatorState* state) { return std::get_if<CountedSum>(&state->state_); }
+  static CountedSum* SumOf(AccumulatorState* state) {
+    return std::get_if<CountedSum>(&state->state_);
+  }
 
  private:
   static constexpr std::pair<std::string_view, AccumulatorKind> kNames[] = {
@@ -483,8 +486,8 @@ class Accumulator {
 
   static absl::Status Unknown(std::string_view name) {
     if (name == "$accumulator" || name == "$function") {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the accumulator ", name, " is not supported: there is no JavaScript here"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the accumulator ", name, " is not supported: there is no JavaScript here"));
     }
     std::string all;
     for (const auto& [known, kind] : kNames) absl::StrAppend(&all, all.empty() ? "" : " ", known);
@@ -519,10 +522,9 @@ class Accumulator {
       case AccumulatorKind::kBottom:
       case AccumulatorKind::kBottomN: {
         const bool has_n = kind_ == AccumulatorKind::kTopN || kind_ == AccumulatorKind::kBottomN;
-        ALOS_RETURN_IF_ERROR(NeedFields(argument, has_n ? absl::Span<const std::string_view>(
-                                                              {"n", "output", "sortBy"})
-                                                        : absl::Span<const std::string_view>(
-                                                              {"output", "sortBy"})));
+        ALOS_RETURN_IF_ERROR(NeedFields(
+            argument, has_n ? absl::Span<const std::string_view>({"n", "output", "sortBy"})
+                            : absl::Span<const std::string_view>({"output", "sortBy"})));
         ALOS_ASSIGN_OR_RETURN(sort_, Sort::Compile(*argument.Find("sortBy")));
         if (sort_->empty()) return absl::InvalidArgumentError("sortBy needs at least one field");
         ALOS_RETURN_IF_ERROR(CompileInput(*argument.Find("output"), scope));
@@ -549,7 +551,8 @@ class Accumulator {
         if (is_median) {
           percentiles_ = {0.5};
         } else {
-          ALOS_ASSIGN_OR_RETURN(const Expression p, Expression::Compile(*argument.Find("p"), scope));
+          ALOS_ASSIGN_OR_RETURN(const Expression p,
+                                Expression::Compile(*argument.Find("p"), scope));
           const Operand list = p.constant();
           if (!list || !list->IsArray() || list->size() == 0) {
             return absl::InvalidArgumentError(

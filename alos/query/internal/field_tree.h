@@ -58,8 +58,8 @@ class FieldTree {
           "fields to leave out among fields to show or compute; give one kind (only _id may "
           "differ)");
     }
-    const bool only_hides_id = !excludes && !tree.has_inclusions_ && !tree.has_computed_ &&
-                               id.has_value() && !*id;
+    const bool only_hides_id =
+        !excludes && !tree.has_inclusions_ && !tree.has_computed_ && id.has_value() && !*id;
     tree.mode_ = excludes || only_hides_id ? Mode::kExclude : Mode::kInclude;
     if (tree.Child(tree.nodes_[0], "_id") == nullptr) {
       const bool shown = id.value_or(true);
@@ -417,8 +417,8 @@ inline void AppendWithField(ValueView document, const Path& path, const Operand&
                             std::string* out) {
   Builder builder(out);
   WriteWithField(
-      &document, path.parts(), value.has_value(),
-      [&](Builder* field) { field->Raw(*value); }, &builder);
+      &document, path.parts(), value.has_value(), [&](Builder* field) { field->Raw(*value); },
+      &builder);
 }
 
 }  // namespace alos::query_internal

@@ -74,8 +74,8 @@ inline absl::Status CompileAccumulators(const StageSpecification& specification,
     absl::StatusOr<Accumulator> accumulator =
         Accumulator::Compile(entry.value, specification.context.variables);
     if (!accumulator.ok()) {
-      return specification.Error("field '", DescribeText(entry.key), "': ",
-                                 accumulator.status().message());
+      return specification.Error("field '", DescribeText(entry.key),
+                                 "': ", accumulator.status().message());
     }
     accumulators->push_back({std::string(entry.key), *std::move(accumulator)});
   }
@@ -171,9 +171,10 @@ class ValueTable {
 
 // The boundaries of a $bucket.
 struct BucketBoundaries {
-  std::string bytes;                  // of the array
-  std::vector<ValueView> boundaries;  // into `bytes`, ascending; a bucket begins at all but the last
-  std::string fallback;               // `default`, encoded; empty: none
+  std::string bytes;  // of the array
+  std::vector<ValueView>
+      boundaries;        // into `bytes`, ascending; a bucket begins at all but the last
+  std::string fallback;  // `default`, encoded; empty: none
 };
 
 class GroupStage final : public Stage {
@@ -412,7 +413,8 @@ class GroupStage final : public Stage {
   std::unique_ptr<GroupShape> shape_;
 };
 
-// {$count: "n"}: {$group: {_id: null, n: {$sum: 1}}}, {$project: {_id: 0}}. No documents: no result.
+// {$count: "n"}: {$group: {_id: null, n: {$sum: 1}}}, {$project: {_id: 0}}. No documents: no
+// result.
 inline absl::StatusOr<StageList> CompileCount(const StageSpecification& specification) {
   const ValueView operand = specification.operand;
   if (!operand.IsString()) {
@@ -439,10 +441,10 @@ inline absl::StatusOr<StageList> CompileCount(const StageSpecification& specific
 // {$sortByCount: expression}: {$group: {_id: expression, count: {$sum: 1}}}, {$sort: {count: -1}}.
 inline absl::StatusOr<StageList> CompileSortByCount(const StageSpecification& specification) {
   const ValueView operand = specification.operand;
-  const bool is_expression = operand.IsDocument()
-                                 ? operand.size() == 1 &&
-                                       (*operand.entries().begin()).key.starts_with('$')
-                                 : operand.IsString() && operand.AsString().starts_with('$');
+  const bool is_expression =
+      operand.IsDocument()
+          ? operand.size() == 1 && (*operand.entries().begin()).key.starts_with('$')
+          : operand.IsString() && operand.AsString().starts_with('$');
   if (!is_expression) {
     return specification.Error("needs an expression such as \"$city\", not ", Describe(operand));
   }
@@ -484,13 +486,11 @@ inline absl::StatusOr<std::vector<NamedAccumulator>> CompileBucketOutput(
 inline absl::StatusOr<Expression> CompileGroupBy(const StageSpecification& specification) {
   const Operand group_by = specification.operand.Find("groupBy");
   if (!group_by) return specification.Error("the field 'groupBy' is missing");
-  if (!group_by->IsDocument() &&
-      !(group_by->IsString() && group_by->AsString().starts_with('$'))) {
+  if (!group_by->IsDocument() && !(group_by->IsString() && group_by->AsString().starts_with('$'))) {
     return specification.Error("'groupBy' needs a path such as \"$price\" or an expression, not ",
                                Describe(*group_by));
   }
-  absl::StatusOr<Expression> id =
-      Expression::Compile(*group_by, specification.context.variables);
+  absl::StatusOr<Expression> id = Expression::Compile(*group_by, specification.context.variables);
   if (!id.ok()) return specification.Error("groupBy: ", id.status().message());
   return id;
 }
@@ -623,9 +623,9 @@ class BucketAutoStage final : public Stage {
       std::stable_sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
         return Compare(View(a.value), View(b.value)) < 0;
       });
-      const auto size = static_cast<std::size_t>(
-          std::max(1.0, std::round(static_cast<double>(entries_.size()) /
-                                   static_cast<double>(stage_.buckets_))));
+      const auto size =
+          static_cast<std::size_t>(std::max(1.0, std::round(static_cast<double>(entries_.size()) /
+                                                            static_cast<double>(stage_.buckets_))));
       std::size_t begin = 0;
       for (std::uint64_t bucket = 0; bucket < stage_.buckets_ && begin < entries_.size();
            ++bucket) {

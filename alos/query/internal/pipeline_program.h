@@ -31,8 +31,8 @@ inline constexpr std::size_t kPipelineStagesMax = 1000;
 struct StageDefinition {
   enum class Place {
     kAnywhere,
-    kFirst,     // makes documents
-    kLast,      // writes them; of the outermost pipeline only
+    kFirst,  // makes documents
+    kLast,   // writes them; of the outermost pipeline only
     kNotInFacet
   };
   std::string_view name;
@@ -94,17 +94,16 @@ inline absl::Status UnknownStage(std::string_view name, std::size_t position) {
   for (const RefusedStage& refused : kRefusedStages) {
     if (refused.name == name) {
       return absl::InvalidArgumentError(absl::StrCat("aggregation stage ", name, " (stage ",
-                                                     position + 1, ") is not supported: ",
-                                                     refused.reason));
+                                                     position + 1,
+                                                     ") is not supported: ", refused.reason));
     }
   }
   std::string all;
   for (const StageDefinition& definition : kStageDefinitions) {
     absl::StrAppend(&all, all.empty() ? "" : " ", definition.name);
   }
-  return absl::InvalidArgumentError(absl::StrCat("unknown aggregation stage '",
-                                                 DescribeText(name), "' (stage ", position + 1,
-                                                 "); known are ", all));
+  return absl::InvalidArgumentError(absl::StrCat("unknown aggregation stage '", DescribeText(name),
+                                                 "' (stage ", position + 1, "); known are ", all));
 }
 
 inline absl::StatusOr<StageList> CompileStages(ValueView stages,

@@ -59,7 +59,8 @@ struct StageCompileContext {
   bool in_facet = false;
   // The variables that the stages around this pipeline define.
   VariableScope variables;
-  bool has_variables = false;
+  // What $text searches, in the outermost pipeline.
+  std::vector<std::string> text_fields;
 };
 
 // One run of one pipeline, shared by its stages and the pipelines within them.
@@ -234,9 +235,8 @@ class MemoryBudget {
     if (bytes_ <= bytes_max_) [[likely]] {
       return true;
     }
-    return context_->Fail(absl::ResourceExhaustedError(
-        absl::StrCat(stage_->Title(), " exceeds its memory limit of ", bytes_max_, " bytes; ",
-                     advice_)));
+    return context_->Fail(absl::ResourceExhaustedError(absl::StrCat(
+        stage_->Title(), " exceeds its memory limit of ", bytes_max_, " bytes; ", advice_)));
   }
   void Subtract(std::size_t bytes) { bytes_ -= bytes < bytes_ ? bytes : bytes_; }
   void Clear() { bytes_ = 0; }
@@ -294,8 +294,8 @@ inline bool EmitChecked(const Stage& stage, RunContext* context, StageRun* next,
                         std::string_view bytes) {
   const ValueView document = ValueView::FromTrusted(bytes);
   // A level takes at least a byte.
-  if (bytes.size() > Evaluation::kNestingMax &&
-      NestingDepth(document) > Evaluation::kNestingMax) [[unlikely]] {
+  if (bytes.size() > Evaluation::kNestingMax && NestingDepth(document) > Evaluation::kNestingMax)
+      [[unlikely]] {
     return context->Fail(stage.RunError("a document of its result nests deeper than ",
                                         Evaluation::kNestingMax, " levels"));
   }

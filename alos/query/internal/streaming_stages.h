@@ -42,45 +42,29 @@ namespace alos::query_internal {
 
 class MatchStage final : public Stage {
  public:
-  MatchStage(const StageSpecification& specification, std::optional<Filter> filter,
-             std::vector<Expression> conditions)
+  MatchStage(const StageSpecification& specification, Filter filter)
       : Stage(specification.name, specification.position, StageKind::kMatch),
-        filter_(std::move(filter)),
-        conditions_(std::move(conditions)) {}
+        filter_(std::move(filter)) {}
 
   static absl::StatusOr<std::unique_ptr<Stage>> Compile(const StageSpecification& specification) {
-    if (!specification.context.has_variables) {
-      absl::StatusOr<Filter> filter = Filter::Compile(specification.operand);
-      if (filter.ok()) {
-        return std::make_unique<MatchStage>(specification, *std::move(filter),
-                                            std::vector<Expression>());
-      }
-    }
-    // The $expr of the top conjunction are taken out of the filter: they may use variables.
-    std::vector<Expression> conditions;
-    std::string rest;
-    Builder builder(&rest);
-    ALOS_RETURN_IF_ERROR(
-        Split(specification, specification.operand, 0, &conditions, &builder));
-    absl::StatusOr<Filter> filter = Filter::Compile(ValueView::FromTrusted(rest));
+    FilterContext context;
+    context.text_fields = specification.context.text_fields;
+    context.variables = &specification.context.variables;
+    absl::StatusOr<Filter> filter = Filter::Compile(specification.operand, context);
     if (!filter.ok()) return specification.Error(filter.status());
-    return std::make_unique<MatchStage>(specification, *std::move(filter), std::move(conditions));
+    return std::make_unique<MatchStage>(specification, *std::move(filter));
   }
 
-  const Filter& filter() const { return *filter_; }
-  // The filter is all there is to it.
-  bool is_plain() const { return conditions_.empty(); }
-
-  // Leaves the filter to the source: what remains are the conditions.
-  void DropFilter() { filter_ = Filter(); }
+  const Filter& filter() const { return filter_; }
 
   Needs AddNeeds(std::vector<std::string>* fields) const override {
-    for (const FilterNode& node : filter_->program().nodes()) {
+    const FilterProgram& program = filter_.program();
+    for (const FilterNode& node : program.nodes()) {
       if (node.op == FilterOp::kJsonSchema || node.op == FilterOp::kText) return Needs::kUnknown;
     }
-    for (const Path& path : filter_->program().paths()) fields->push_back(path.parts()[0]);
-    for (const Expression& condition : conditions_) {
-      if (!AddFieldsOf(condition, fields)) return Needs::kUnknown;
+    for (const Path& path : program.paths()) fields->push_back(path.parts()[0]);
+    for (const Expression& expression : program.expressions()) {
+      if (!AddFieldsOf(expression, fields)) return Needs::kUnknown;
     }
     return Needs::kSome;
   }
@@ -93,58 +77,25 @@ class MatchStage final : public Stage {
   class Run final : public StageRun {
    public:
     Run(const MatchStage* stage, RunContext* context, StageRun* next)
-        : stage_(stage), next_(next) {
-      if (!stage->conditions_.empty()) evaluator_.emplace(stage, context);
+        : stage_(stage), next_(next), has_expressions_(stage->filter_.may_fail()) {
+      if (has_expressions_) evaluator_.emplace(stage, context);
     }
     bool Push(ValueView document) override {
-      if (!stage_->filter_->Matches(document)) return true;
-      if (evaluator_) {
-        evaluator_->Reset();
-        for (const Expression& condition : stage_->conditions_) {
-          Operand value;
-          if (!evaluator_->Evaluate(condition, document, &value)) return false;
-          if (!Expression::IsTrue(value)) return true;
-        }
-      }
-      return next_->Push(document);
+      if (!has_expressions_) return !stage_->filter_.Matches(document) || next_->Push(document);
+      evaluator_->Reset();
+      const absl::StatusOr<bool> matches = stage_->filter_.Matches(document, evaluator_->state());
+      if (!matches.ok()) return evaluator_->context()->Fail(stage_->Annotate(matches.status()));
+      return !*matches || next_->Push(document);
     }
 
    private:
     const MatchStage* stage_;
     StageRun* next_;
+    bool has_expressions_;
     std::optional<StageEvaluator> evaluator_;
   };
 
-  // Appends `filter` without the $expr of its top level and of the $and there.
-  static absl::Status Split(const StageSpecification& specification, ValueView filter, int depth,
-                            std::vector<Expression>* conditions, Builder* builder) {
-    if (!filter.IsDocument() || depth > 100) {
-      builder->Raw(filter);
-      return absl::OkStatus();
-    }
-    builder->StartDocument();
-    for (const auto entry : filter.entries()) {
-      if (entry.key == "$expr") {
-        absl::StatusOr<Expression> condition =
-            Expression::Compile(entry.value, specification.context.variables);
-        if (!condition.ok()) return specification.Error("$expr: ", condition.status().message());
-        conditions->push_back(*std::move(condition));
-      } else if (entry.key == "$and" && entry.value.IsArray()) {
-        builder->Key(entry.key).StartArray();
-        for (const ValueView element : entry.value.elements()) {
-          ALOS_RETURN_IF_ERROR(Split(specification, element, depth + 1, conditions, builder));
-        }
-        builder->EndArray();
-      } else {
-        builder->Key(entry.key).Raw(entry.value);
-      }
-    }
-    builder->EndDocument();
-    return absl::OkStatus();
-  }
-
-  std::optional<Filter> filter_;
-  std::vector<Expression> conditions_;  // all have to hold, too
+  Filter filter_;
 };
 
 // --- $project, $addFields, $set, $unset ---
@@ -204,8 +155,8 @@ class FieldTreeStage final : public Stage {
         paths.push_back(field.AsString());
       }
     } else {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "needs the name of a field or an array of names, not ", Describe(operand)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("needs the name of a field or an array of names, not ", Describe(operand)));
     }
     return FieldTree::CompileUnset(paths);
   }
@@ -329,9 +280,9 @@ class RedactStage final : public Stage {
       } else if (word == "descend") {
         *verdict = Verdict::kDescend;
       } else {
-        return context_->Fail(stage_->RunError(
-            "the expression must give $$KEEP, $$PRUNE or $$DESCEND, but gave ",
-            value ? Describe(*value) : "nothing"));
+        return context_->Fail(
+            stage_->RunError("the expression must give $$KEEP, $$PRUNE or $$DESCEND, but gave ",
+                             value ? Describe(*value) : "nothing"));
       }
       return true;
     }
@@ -608,6 +559,10 @@ class SortStage final : public Stage {
   }
 
   const Sort& sort() const { return sort_; }
+  Needs AddNeeds(std::vector<std::string>* fields) const override {
+    for (std::size_t i = 0; i < sort_.size(); ++i) fields->push_back(sort_.path(i).parts()[0]);
+    return Needs::kSome;
+  }
   // How many documents later stages can use; the sort drops the rest early.
   void set_keep(std::uint64_t keep) { keep_ = keep; }
 
