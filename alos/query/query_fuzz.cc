@@ -133,9 +133,7 @@ void TryPipeline(ValueView specification) {
         Require(ValueView::Parse(document.bytes()).ok(), "a pipeline's result is valid");
         return true;
       });
-  Require(status.ok() || absl::IsInvalidArgument(status) || absl::IsResourceExhausted(status) ||
-              absl::IsFailedPrecondition(status),
-          "what is wrong with a pipeline or its documents is the caller's");
+  Require(status.ok(), "a few small documents are within every limit");
 }
 
 }  // namespace
