@@ -3,9 +3,16 @@
 //
 // Random queries, answered four ways that must agree. README.md says what they are.
 
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -26,6 +33,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "alos/base/log.h"
+#include "alos/base/status_macros.h"
 #include "alos/document/json.h"
 #include "alos/document/value.h"
 #include "testing/differential/generator.h"
@@ -61,7 +70,7 @@ class Differential {
       std::cerr << "differential: " << status.message() << "\n";
       return 2;
     }
-    const int code = absl::GetFlag(FLAGS_replay).empty() ? RunWorlds() : Replay();
+    const int code = absl::GetFlag(FLAGS_replay).empty() ? Supervise() : Replay();
     std::filesystem::remove_all(directory_);
     return code;
   }
@@ -106,21 +115,55 @@ class Differential {
     return failure.has_value() ? failure : judged;
   }
 
-  int RunWorlds() {
-    std::uint64_t seed = absl::GetFlag(FLAGS_seed);
-    if (seed == 0) {
+  // Runs the worlds in a child process: one in which it crashes is a failure like others.
+  int Supervise() {
+    seed_ = absl::GetFlag(FLAGS_seed);
+    if (seed_ == 0) {
       std::random_device device;
-      seed = std::uint64_t{device()} << 32 | device();
+      seed_ = std::uint64_t{device()} << 32 | device();
     }
+    std::cout << "seed " << seed_ << "\n" << std::flush;
+    auto* const number = static_cast<std::uint64_t*>(mmap(
+        nullptr, sizeof(std::uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    if (number == MAP_FAILED) return 2;
+    const int status = Fork([&] { return RunWorlds(number); });
+    if (WIFEXITED(status)) return WEXITSTATUS(status);
     const Language language = Language::Probe();
-    std::cout << "seed " << seed << "\n" << std::flush;
+    std::cout << "FAILED seed " << seed_ << " world " << *number << ": crash\n" << std::flush;
+    Report(World(*number, language), Failure{"crash", 0, strsignal(WTERMSIG(status))});
+    return 1;
+  }
+
+  // The wait status of a child that runs `body` and exits with what it returns.
+  template <class Body>
+  static int Fork(Body&& body) {
+    std::cout << std::flush;
+    const pid_t pid = fork();
+    if (pid == 0) {
+      const int code = body();
+      std::cout << std::flush;
+      _exit(code);
+    }
+    int status = 2 << 8;
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status;
+  }
+
+  Bytes World(std::uint64_t number, const Language& language) const {
+    // Neighbouring seeds of a Mersenne Twister are unrelated once they are mixed.
+    return Generator(seed_ + number * 0x9e3779b97f4a7c15U, &language).World({});
+  }
+
+  int RunWorlds(std::uint64_t* current) {
+    const std::uint64_t seed = seed_;
+    const Language language = Language::Probe();
     const absl::Time started = absl::Now();
     std::uint64_t failures = 0;
     for (std::uint64_t number = absl::GetFlag(FLAGS_world);
          counts_.cases < absl::GetFlag(FLAGS_cases); ++number) {
-      // Neighbouring seeds of a Mersenne Twister are unrelated once they are mixed.
-      Generator generator(seed + number * 0x9e3779b97f4a7c15U, &language);
-      const Bytes world = generator.World({});
+      *current = number;
+      const Bytes world = World(number, language);
       absl::StatusOr<std::optional<Failure>> failure =
           RunWorld(View(world), "", &counts_, &mingo_counts_);
       if (!failure.ok()) {
@@ -144,12 +187,19 @@ class Differential {
   void Report(Bytes world, const Failure& first) {
     Failure last = first;
     const std::string way = first.way == "restart" ? "" : first.way;
+    const bool crash = first.way == "crash";
     world = Shrink(
         std::move(world),
         [&](ValueView smaller) {
           if (!smaller.IsArray()) return false;
           WorldCounts counts;
           MingoCounts mingo_counts;
+          if (crash) {
+            return WIFSIGNALED(Fork([&] {
+              static_cast<void>(WorldRunner(RunnerOptions(true), &counts).Run(smaller, nullptr));
+              return 0;
+            }));
+          }
           const auto failure = RunWorld(smaller, way, &counts, &mingo_counts);
           if (!failure.ok() || !failure->has_value() || (*failure)->way != first.way) return false;
           last = **failure;
@@ -219,6 +269,7 @@ class Differential {
   }
 
   std::string directory_;
+  std::uint64_t seed_ = 0;
   std::unique_ptr<MingoProcess> mingo_;
   WorldCounts counts_;
   MingoCounts mingo_counts_;
@@ -231,5 +282,6 @@ int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("Random queries, answered in several ways that must agree.");
   absl::ParseCommandLine(argc, argv);
   std::signal(SIGPIPE, SIG_IGN);
+  alos::SetMinimumLogLevel(alos::LogLevel::kWarning);
   return alos::differential::Differential().Run();
 }

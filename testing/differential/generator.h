@@ -30,7 +30,8 @@ namespace alos::differential {
 //   {delete: filter, many: bool}
 //   {find: filter, sort: .., skip: n, limit: n, projection: ..}
 //   {aggregate: pipeline}
-//   {checkpoint: 1}  {index: 1}  {reopen: 1}
+//   {index: ["a", "b.x,a"]}  {checkpoint: 1}  {reopen: 1}
+//   {automatic: true}         only first: queries make indexes
 //
 // Each world draws a schema first: which fields there are, of which types, and how strange values
 // may be. So that conditions hit, operands come from the same few values as the documents.
@@ -50,10 +51,13 @@ class Generator {
   Bytes World(const Size& size) {
     MakeSchema();
     std::vector<Bytes> steps;
-    const std::size_t documents = 1 + random_.Below(size.documents * 2);
+    const bool automatic = random_.Chance(40);
+    if (automatic) steps.push_back(Document("automatic", Bool(true)));
+    // Now and then enough for values that are rare and values that are not.
+    const std::size_t documents = (random_.Chance(5) ? 200 : 1) + random_.Below(size.documents * 2);
     for (std::size_t i = 0; i < documents; ++i) steps.push_back(Document("insert", NewDocument()));
     if (random_.Chance(30)) steps.push_back(Document("checkpoint", Int(1)));
-    steps.push_back(Document("index", Int(1)));
+    steps.push_back(Document("index", Indexes(automatic)));
     const unsigned write_percent = static_cast<unsigned>(random_.Below(40));
     for (std::size_t i = 0; i < size.cases; ++i) {
       if (random_.Chance(write_percent)) {
@@ -64,7 +68,7 @@ class Generator {
         steps.push_back(Find());
       }
       if (random_.Chance(1)) steps.push_back(Document("reopen", Int(1)));
-      if (random_.Chance(2)) steps.push_back(Document("index", Int(1)));
+      if (random_.Chance(2)) steps.push_back(Document("index", Indexes(automatic)));
       if (random_.Chance(1)) steps.push_back(Document("checkpoint", Int(1)));
     }
     return Array(steps);
@@ -373,6 +377,21 @@ class Generator {
     if (random_.Chance(4)) return AnyValue(1);
     if (shape.kind == Kind::kArray && random_.Chance(75)) return Value(shape.element[0]);
     return Value(shape);
+  }
+
+  // Fields to be indexed; more than one with commas between them.
+  Bytes Indexes(bool automatic) {
+    std::vector<Bytes> names;
+    if (automatic && random_.Chance(70)) return Array(names);
+    for (std::size_t i = random_.Below(8); i > 0; --i) {
+      std::string name = SomePath().path;
+      if (random_.Chance(25)) {
+        const std::string other = SomePath().path;
+        if (other != name) absl::StrAppend(&name, ",", other);
+      }
+      names.push_back(String(name));
+    }
+    return Array(names);
   }
 
   // --- Filters

@@ -21,11 +21,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/id.h"
 #include "alos/document/json.h"
 #include "alos/document/value.h"
 #include "alos/engine/engine.h"
+#include "alos/engine/explain.h"
+#include "alos/index/index_definition.h"
 #include "alos/query/filter.h"
 #include "alos/query/pipeline.h"
 #include "alos/query/projection.h"
@@ -91,6 +94,8 @@ class WorldRunner {
     documents_ = std::make_shared<std::vector<Bytes>>();
     failure_.reset();
     way_ = "indexes";
+    const std::optional<ValueView> first = world.At(0);
+    automatic_indexes_ = first.has_value() && IsTrue(first->Find("automatic"));
     if (options_.engine) Fail(Open(true));
     std::vector<ValueView> reads;
     step_ = 0;
@@ -132,6 +137,8 @@ class WorldRunner {
     engine_options.data_path = options_.directory;
     engine_options.shards = 3;
     engine_options.cache_bytes = 1 << 20;
+    engine_options.automatic_indexes = automatic_indexes_;
+    engine_options.automatic_index_documents_min = 0;
     ALOS_ASSIGN_OR_RETURN(engine_, Engine::Open(engine_options));
     ALOS_ASSIGN_OR_RETURN(database_, engine_->GetOrCreateDatabase(kDatabase));
     return absl::OkStatus();
@@ -141,6 +148,24 @@ class WorldRunner {
     ALOS_RETURN_IF_ERROR(engine_->Close());
     engine_.reset();
     return Open(false);
+  }
+
+  // Makes the indexes of a step {index: ["a", "b.x,a"]} and waits until all there are hold all
+  // there is. What is written later is found without them, until the next such step.
+  void Index(ValueView names) {
+    // An index of a collection that is not there would make it.
+    for (const ValueView name : Elements(names)) {
+      if (!name.IsString()) continue;
+      IndexDefinition definition;
+      definition.paths = absl::StrSplit(name.AsString(), ',');
+      definition.types.resize(definition.paths.size());
+      definition.reason = "differential";
+      const absl::Status status = database_->CreateIndex(kCollection, std::move(definition));
+      if (!absl::IsInvalidArgument(status)) Fail(status);
+    }
+    const absl::StatusOr<bool> ready = database_->WaitForIndexes(kCollection);
+    Fail(ready.status());
+    if (ready.ok() && !*ready) Fail("the indexes will never be ready");
   }
 
   // --- Bookkeeping
@@ -219,6 +244,7 @@ class WorldRunner {
     if (!options_.engine) return;
     if (step.Find("checkpoint").has_value()) Fail(database_->Checkpoint());
     if (step.Find("reopen").has_value()) Fail(Reopen());
+    if (const auto names = step.Find("index")) Index(*names);
   }
 
   void Insert(ValueView document) {
@@ -425,12 +451,15 @@ class WorldRunner {
     query.skip = skip;
     query.limit = limit;
     if (sort_value.has_value()) query.sort = &sort;
+    Explain explain;
+    query.explain = &explain;
     std::vector<Bytes> found;
     const bool plant = options_.plant_bug && Uses(filter_value, "$gt");
     const absl::Status status = database_->Find(kCollection, query, [&](ValueView document) {
       if (!plant) found.emplace_back(document.bytes());
       return true;
     });
+    if (!repeating_) counts_.operators.AddOne(absl::StrCat("plan: ", explain.plan));
     if (filter_failed) return;
     if (!status.ok()) return Fail(absl::StrCat("find: ", status.ToString()));
     const bool cut = skip != 0 || limit != 0;
@@ -596,6 +625,7 @@ class WorldRunner {
   WorldCounts& counts_;
   std::unique_ptr<Engine> engine_;
   Database* database_ = nullptr;
+  bool automatic_indexes_ = false;
 
   // Of the run.
   std::vector<Question>* questions_ = nullptr;
