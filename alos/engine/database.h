@@ -295,6 +295,10 @@ class BasicDatabase {
   void WantIndexes(Collection& collection, absl::Span<const std::string> paths,
                    std::string_view reason, Explain* explain);
 
+  // Wants an index of several fields, once such a query has come often enough.
+  void WantCompound(Collection& collection, std::vector<std::string> paths,
+                    const std::string& sort_path, Explain* explain);
+
   absl::Status FindSorted(Collection& collection, const FindQuery& query, const Filter& filter,
                           std::uint64_t timestamp, absl::FunctionRef<bool(ValueView)> visit);
 
@@ -314,6 +318,9 @@ class BasicDatabase {
   static constexpr std::size_t kListedMatchesMax = 1'000'000;
   static constexpr std::size_t kAutomaticIndexesMax = 64;
   static constexpr std::size_t kIndexPathsMax = 16;
+  // A filter and a sort that together look at so much, so many times, get an index of their own.
+  static constexpr std::uint64_t kCostlySortMin = 4096;
+  static constexpr std::uint64_t kCompoundWishes = 32;
   // A sort that keeps more documents does not go through an index.
   static constexpr std::uint64_t kIndexSortKeepMax = 100'000;
 
@@ -951,14 +958,18 @@ auto BasicDatabase<Policies>::WithIndexes(Collection& collection, const Filter& 
     index->last_use_seconds.store(now, std::memory_order_relaxed);
     return index->definition.id;
   };
-  const IndexPredicate predicate(filter, index_of, &wanted);
+  IndexPredicate predicate(filter, index_of, &wanted);
+  for (const auto& index : state->indexes) {
+    if (index->definition.paths.size() > 1)
+      predicate.AddCompound(index->definition.id, index->definition.paths);
+  }
   if (!wanted.empty()) WantIndexes(collection, wanted, "filter", explain);
   for (const std::uint32_t id : predicate.text_indexes()) {
     for (const auto& index : state->indexes) {
       if (index->definition.id == id) indexer_->WantText(&collection, index.get());
     }
   }
-  if (!predicate.has_leaves() && !always) return std::nullopt;
+  if (!predicate.has_leaves() && predicate.compounds().empty() && !always) return std::nullopt;
   IndexReader reader(context_, shards_, collection.id, *state, timestamp, explain);
   if (!reader.is_usable()) return std::nullopt;
   if (absl::Status prepared = reader.Prepare(); !prepared.ok()) return std::nullopt;
@@ -986,6 +997,27 @@ void BasicDatabase<Policies>::WantIndexes(Collection& collection,
     if (explain != nullptr)
       explain->Advise(absl::StrCat("an index of '", path, "' is being built since now"));
   }
+}
+
+template <class Policies>
+void BasicDatabase<Policies>::WantCompound(Collection& collection, std::vector<std::string> paths,
+                                           const std::string& sort_path, Explain* explain) {
+  if (!options_.automatic_indexes || paths.size() >= kIndexPathsMax) return;
+  std::sort(paths.begin(), paths.end());
+  paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
+  std::erase(paths, sort_path);
+  if (paths.empty()) return;
+  paths.push_back(sort_path);
+  IndexDefinition definition;
+  definition.paths = std::move(paths);
+  definition.types.resize(definition.paths.size());
+  if (collection.indexes.CountWish(definition.name()) != kCompoundWishes) return;
+  if (collection.indexes.Copy().indexes.size() >= kAutomaticIndexesMax) return;
+  definition.is_automatic = true;
+  definition.reason = "automatic: a filter and a sort that keep coming together";
+  definition.created_seconds = absl::ToUnixSeconds(absl::Now());
+  explain->Advise(absl::StrCat("an index of '", definition.name(), "' is being built since now"));
+  indexer_->Want(&collection, std::move(definition));
 }
 
 template <class Policies>
@@ -1160,14 +1192,18 @@ absl::Status BasicDatabase<Policies>::FindSorted(Collection& collection, const F
   };
   // An index of the first field leaves few documents to be sorted by all of them.
   bool is_done = false;
+  Explain own;
+  Explain* const explain = query.explain != nullptr ? query.explain : &own;
   if (is_bounded && keep <= kIndexSortKeepMax && !filter.id_candidates()) {
     const std::string path = query.sort->path(0).ToString();
+    std::vector<std::string> equal_paths;
     const std::optional<absl::StatusOr<bool>> first =
-        WithIndexes(collection, filter, timestamp, query.explain, true,
+        WithIndexes(collection, filter, timestamp, explain, true,
                     [&](IndexReader& reader, const IndexPredicate& predicate,
                         const IndexState& state) -> absl::StatusOr<bool> {
                       const engine_internal::Index* index = state.FindIndex(path);
                       if (index == nullptr) return false;
+                      equal_paths = predicate.EqualPaths();
                       return reader.VisitFirst(filter, predicate, index->definition.id,
                                                query.sort->is_ascending(0), keep, add);
                     });
@@ -1175,12 +1211,14 @@ absl::Status BasicDatabase<Policies>::FindSorted(Collection& collection, const F
       ALOS_RETURN_IF_ERROR(first->status());
       is_done = **first;
     }
+    if (!equal_paths.empty() &&
+        explain->keys_examined + explain->documents_examined >= kCostlySortMin)
+      WantCompound(collection, std::move(equal_paths), path, explain);
     const auto guard = context_.epochs->Enter();
     if (collection.indexes.state()->FindIndex(path) == nullptr)
-      WantIndexes(collection, absl::MakeConstSpan(&path, 1), "sort", query.explain);
+      WantIndexes(collection, absl::MakeConstSpan(&path, 1), "sort", explain);
   }
-  if (!is_done)
-    ALOS_RETURN_IF_ERROR(VisitMatches(collection, filter, timestamp, add, query.explain));
+  if (!is_done) ALOS_RETURN_IF_ERROR(VisitMatches(collection, filter, timestamp, add, explain));
   ALOS_RETURN_IF_ERROR(added);
   std::uint64_t position = 0;
   sorter.Finish([&](ValueView document) {

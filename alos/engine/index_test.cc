@@ -466,6 +466,61 @@ TEST_F(IndexTest, DamagedFilesAreBuiltAgain) {
   EXPECT_EQ(*database_->Count("c", filter), 200u);
 }
 
+// A filter and a sort together, over a compound index: made by hand, and by itself.
+TEST_F(IndexTest, CompoundIndexesLeadToTheFirstInOrder) {
+  for (int i = 0; i < 6000; ++i) {
+    Insert(absl::StrCat("{_id: ", i, ", g: ", i % 3, ", k: 'k", i % 7, "', t: ", (i * 7919) % 6000,
+                        i % 11 == 0 ? "" : ", m: 1", "}"));
+  }
+  const ShellDocument specification("{g: 1, k: 'k3', m: 1}");
+  const Filter filter = *Filter::Compile(specification.view());
+  const ShellDocument order("{t: -1}");
+  const Sort sort = *Sort::Compile(order.view());
+  const auto first = [&](Explain* explain) {
+    FindQuery query;
+    query.filter = &filter;
+    query.sort = &sort;
+    query.limit = 20;
+    query.explain = explain;
+    std::vector<std::string> found;
+    EXPECT_TRUE(database_
+                    ->Find("c", query,
+                           [&](ValueView document) {
+                             found.emplace_back(document.bytes());
+                             return true;
+                           })
+                    .ok());
+    return found;
+  };
+  const std::vector<std::string> expected = first(nullptr);
+  EXPECT_EQ(expected.size(), 20u);
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(first(nullptr), expected);
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  Explain explain;
+  EXPECT_EQ(first(&explain), expected);
+  EXPECT_EQ(explain.plan, Explain::kPlanSortedIndex);
+  EXPECT_EQ(explain.indexes, std::vector<std::string>{"g,k,m,t"});
+  EXPECT_LT(explain.keys_examined, 60u);
+  // A range behind equalities.
+  ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"g", "k", "t"}, .reason = "test"}).ok());
+  const ShellDocument range("{g: 1, k: 'k3', t: {$gte: 100, $lt: 2000}}");
+  const Filter in_range = *Filter::Compile(range.view());
+  Explain by_range;
+  const std::uint64_t count = *database_->Count("c", in_range, &by_range);
+  std::uint64_t scanned = 0;
+  for (const std::string& document : All())
+    scanned += in_range.Matches(ValueView::FromTrusted(document));
+  EXPECT_EQ(count, scanned);
+  EXPECT_EQ(by_range.documents_examined, 0u);
+  EXPECT_LE(by_range.keys_examined, count + 2);
+  // Documents that are not indexed yet take their place.
+  Insert("{_id: 'new', g: 1, k: 'k3', t: 99999, m: 1}");
+  const std::vector<std::string> after = first(nullptr);
+  ASSERT_EQ(after.size(), 20u);
+  EXPECT_EQ(after[1], expected[0]);
+}
+
 TEST_F(IndexTest, DroppedIndexesAndCollectionsAreGone) {
   for (int i = 0; i < 100; ++i) Insert(absl::StrCat("{_id: ", i, ", n: ", i, "}"));
   ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());

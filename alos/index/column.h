@@ -17,7 +17,9 @@
 //          8   4   format version, 1
 //         12   4   CRC-32C of the header from offset 16 on
 //         16   4   CRC-32C of everything from offset 256 on
-//         20   4   flags: 1 cut keys, 2 overflow, 4 integers, 8 doubles, 16 keys of one size,
+//         20   4   flags: 1 cut keys, 2 overflow, 4 integers, 8 doubles, 16 keys of one size, 64
+//         reached
+//                  through arrays,
 //                  32 every key has exactly one entry
 //         24   8   size of the image
 //         32   4   rows
@@ -100,7 +102,8 @@ enum ColumnFlag : std::uint32_t {
   kFlagNumberTypes = 4 | 8,  // NumberTypes, shifted
   kFlagFixed = 16,
   kFlagUnique = 32,
-  kFlagsKnown = 63,
+  kFlagThroughArrays = 64,
+  kFlagsKnown = 127,
 };
 inline constexpr unsigned kNumberTypesShift = 2;
 
@@ -211,6 +214,9 @@ class Column {
   bool has_truncated_keys() const { return (flags_ & index_internal::kFlagCutKeys) != 0; }
   // Whether entries were left out: absence proves nothing, counts are too low.
   bool has_overflow() const { return (flags_ & index_internal::kFlagOverflow) != 0; }
+  // Some entries were reached through an array: `b` of {a: [{b: 1}]}. Then a row with one entry may
+  // still stand for an array where expressions are concerned.
+  bool has_through_arrays() const { return (flags_ & index_internal::kFlagThroughArrays) != 0; }
   NumberTypes number_types() const {
     return static_cast<NumberTypes>((flags_ & index_internal::kFlagNumberTypes) >>
                                     index_internal::kNumberTypesShift);

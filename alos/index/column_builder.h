@@ -340,6 +340,9 @@ class ColumnBuilder {
   }
   // Entries were left out on purpose: the column will say so.
   void SetOverflow() { flags_ |= index_internal::kFlagOverflow; }
+  // Entries were reached through an array.
+  void SetThroughArrays() { flags_ |= index_internal::kFlagThroughArrays; }
+  bool has_through_arrays() const { return (flags_ & index_internal::kFlagThroughArrays) != 0; }
 
   std::uint32_t rows() const { return static_cast<std::uint32_t>(values_.size()) + in_row_; }
   std::uint64_t entries() const { return entries_ + row_.size(); }
@@ -722,6 +725,7 @@ inline std::string MergeColumns(absl::Span<const Column* const> inputs,
     ALOS_CHECK(row_maps[i].size() == input.rows());
     if (input.has_truncated_keys()) flags |= index_internal::kFlagCutKeys;
     if (input.has_overflow()) flags |= index_internal::kFlagOverflow;
+    if (input.has_through_arrays()) flags |= index_internal::kFlagThroughArrays;
     flags |= static_cast<std::uint32_t>(input.number_types()) << index_internal::kNumberTypesShift;
     std::vector<Code>& live = codes[i];
     live.assign(std::size_t{input.key_count()} + 1, kDropped);

@@ -61,6 +61,12 @@ class KeyExtractor {
   // Adds the document as the next row.
   void Extract(ValueView document, ColumnBuilder* builder) {
     builder->StartRow();
+    if (!builder->has_through_arrays()) {
+      for (const Path& path : paths_) {
+        if (path.parts().size() > 1 && GoesThroughArray(document, path))
+          builder->SetThroughArrays();
+      }
+    }
     if (is_compound()) {
       ExtractTuples(document, builder);
       return;
@@ -80,6 +86,17 @@ class KeyExtractor {
     std::vector<std::string_view> different;
     std::size_t position = 0;
   };
+
+  static bool GoesThroughArray(ValueView document, const Path& path) {
+    for (const std::string& part : path.parts().first(path.parts().size() - 1)) {
+      const std::optional<ValueView> value = document.Find(part);
+      if (!value) return false;
+      if (value->IsArray()) return true;
+      if (!value->IsDocument()) return false;
+      document = *value;
+    }
+    return false;
+  }
 
   // As FilterProgram tests values.
   template <class Visit>

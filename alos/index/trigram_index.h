@@ -268,8 +268,14 @@ class TrigramIndex::Cursor {
         return wanted & index_->Word(begin_ + block);
       case Kind::kEliasFano: {
         std::uint64_t found = 0;
-        // All that are in the block: to find the next one is cheaper than to seek one.
-        if (std::popcount(wanted) > kSeeksMax) return wanted & DecodeBlock(block);
+        if (std::popcount(wanted) > kSeeksMax) {
+          // All that are in the block: to find the next one is cheaper than to seek one.
+          std::uint64_t chunk = Seek(block * 64);
+          for (; chunk / 64 == block; chunk = current_ = Next()) {
+            found |= std::uint64_t{1} << chunk % 64;
+          }
+          return found & wanted;
+        }
         while (wanted != 0) {
           const std::uint64_t chunk =
               Seek(block * 64 + static_cast<std::uint64_t>(std::countr_zero(wanted)));
@@ -379,44 +385,28 @@ class TrigramIndex::Cursor {
       position_ = word_number * 64 + place;
     }
     // Through the set bits to the first that is large enough.
-    std::uint64_t found = Next(&position_, &ones_);
-    while (found < chunk) found = Next(&position_, &ones_);
+    std::uint64_t found = Next();
+    while (found < chunk) found = Next();
     return found;
   }
 
-  // The chunk of the first set bit from *position on, of which *ones are before it; moves both to
-  // behind it. kEnd if there is none.
-  std::uint64_t Next(std::uint64_t* position, std::uint64_t* ones) const {
-    while (*position < upper_bits_ && *ones < chunks_) {
-      const std::uint64_t word = index_->Word(begin_ + *position / 64) >> *position % 64;
+  // The chunk of the first set bit from position_ on, and position_ to behind it; kEnd if there is
+  // none.
+  std::uint64_t Next() {
+    while (position_ < upper_bits_ && ones_ < chunks_) {
+      const std::uint64_t word = index_->Word(begin_ + position_ / 64) >> position_ % 64;
       if (word == 0) {
-        *position = (*position / 64 + 1) * 64;
+        position_ = (position_ / 64 + 1) * 64;
         continue;
       }
-      *position += static_cast<std::uint64_t>(std::countr_zero(word));
-      if (*position >= upper_bits_) break;
-      const std::uint64_t found = (*position - *ones) << lower_width_ | Lower(*ones);
-      ++*position;
-      ++*ones;
+      position_ += static_cast<std::uint64_t>(std::countr_zero(word));
+      if (position_ >= upper_bits_) break;
+      const std::uint64_t found = (position_ - ones_) << lower_width_ | Lower(ones_);
+      ++position_;
+      ++ones_;
       return found < index_->chunk_count_ ? found : kEnd;
     }
     return kEnd;
-  }
-
-  // The chunks of the list in a block. The cursor is then at the first one behind it.
-  std::uint64_t DecodeBlock(std::uint64_t block) {
-    std::uint64_t chunk = Seek(block * 64);
-    std::uint64_t found = 0;
-    std::uint64_t position = position_;
-    std::uint64_t ones = ones_;
-    while (chunk / 64 == block) {
-      found |= std::uint64_t{1} << chunk % 64;
-      chunk = Next(&position, &ones);
-    }
-    position_ = position;
-    ones_ = ones;
-    current_ = chunk;
-    return found;
   }
 
   // Where set bit number `number` (from 0) of `word` is. REQUIRES: it has so many.

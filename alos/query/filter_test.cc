@@ -50,6 +50,19 @@ std::string CompileError(std::string_view filter) {
   return std::string(compiled.status().message());
 }
 
+// The ids that a filter restricts _id to, as text; "any" when it does not.
+std::string Ids(std::string_view filter) {
+  const absl::StatusOr<Filter> compiled = Filter::Compile(ShellDocument(filter).view());
+  if (!compiled.ok()) return std::string(compiled.status().message());
+  if (!compiled->id_candidates().has_value()) return "any";
+  std::string text;
+  for (const std::string& id : *compiled->id_candidates()) {
+    const absl::StatusOr<ValueView> value = ValueView::Parse(id);
+    absl::StrAppend(&text, text.empty() ? "" : " ", value.ok() ? ToShellText(*value) : "?");
+  }
+  return text;
+}
+
 struct Case {
   std::string_view filter;
   std::vector<std::string_view> matching;
@@ -352,6 +365,34 @@ TEST(FilterTest, Expressions) {
   EXPECT_TRUE(Filter::Compile(ShellDocument("{$expr: 1}").view())->matches_everything());
 }
 
+// Equalities with constants, which indexes can answer, stand beside their expression.
+TEST(FilterTest, ExpressionsShowTheEqualitiesTheyNeed) {
+  const auto shows = [](std::string_view text) {
+    const Filter filter = *Filter::Compile(ShellDocument(text).view());
+    EXPECT_TRUE(filter.equalities().empty());  // Nothing that an upsert would start from.
+    std::string shown;
+    for (const query_internal::FilterNode& node : filter.program().nodes()) {
+      if (node.op != query_internal::FilterOp::kEqual) continue;
+      absl::StrAppend(&shown, filter.program().paths()[node.path].ToString(), "=",
+                      ToShellText(node.literal), ";");
+    }
+    return shown;
+  };
+  EXPECT_EQ(shows("{$expr: {$eq: ['$a.b', 5]}}"), "a.b=5;");
+  EXPECT_EQ(shows("{$expr: {$and: [{$eq: ['x', '$a']}, {$gt: ['$b', '$c']}]}}"), "a='x';");
+  EXPECT_EQ(shows("{$expr: {$or: [{$eq: ['$a', 1]}, {$eq: ['$b', 1]}]}}"), "");
+  EXPECT_EQ(shows("{$expr: {$eq: ['$a', null]}}"), "");
+  EXPECT_EQ(shows("{$expr: {$eq: ['$a', [1, 2]]}}"), "");
+  Check({
+      {"{$expr: {$eq: ['$a.b', 5]}}",
+       {"{a: {b: 5}}", "{a: {b: 5.0}}"},
+       {"{a: [{b: 5}]}", "{a: {b: [5]}}", "{}"}},
+      {"{$expr: {$eq: ['$a.b', [5]]}}", {"{a: [{b: 5}]}", "{a: {b: [5]}}"}, {"{a: {b: 5}}"}},
+      {"{$nor: [{$expr: {$eq: ['$a', 5]}}]}", {"{a: [5]}", "{}"}, {"{a: 5}"}},
+  });
+  EXPECT_EQ(Ids("{$expr: {$eq: ['$_id', 5]}}"), "5");
+}
+
 TEST(FilterTest, AFailingExpressionDoesNotMatchAndSaysWhy) {
   for (const std::string_view text :
        {"{$expr: {$add: ['$a', 1]}}", "{$nor: [{$expr: {$eq: [{$add: ['$a', 1]}, 3]}}]}"}) {
@@ -535,19 +576,6 @@ TEST(FilterTest, NestingIsLimited) {
   const absl::StatusOr<Filter> refused = Filter::Compile(ValueView::FromTrusted(nested(101)));
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(absl::StrContains(refused.status().message(), "nested more than 100"));
-}
-
-// The ids that a filter restricts _id to, as text; "any" when it does not.
-std::string Ids(std::string_view filter) {
-  const absl::StatusOr<Filter> compiled = Filter::Compile(ShellDocument(filter).view());
-  if (!compiled.ok()) return std::string(compiled.status().message());
-  if (!compiled->id_candidates().has_value()) return "any";
-  std::string text;
-  for (const std::string& id : *compiled->id_candidates()) {
-    const absl::StatusOr<ValueView> value = ValueView::Parse(id);
-    absl::StrAppend(&text, text.empty() ? "" : " ", value.ok() ? ToShellText(*value) : "?");
-  }
-  return text;
 }
 
 TEST(FilterTest, IdCandidates) {

@@ -55,9 +55,17 @@ class IndexPredicate {
   struct Node {
     Kind kind = Kind::kUnknown;
     std::uint32_t subtree_size = 1;  // nodes, this one included; in prefix order
-    std::uint32_t filter_node = 0;   // kLeaf: the predicate
+    std::uint32_t filter_node = 0;   // kLeaf, kUnknown: the predicate
     std::uint32_t index_id = 0;      // kLeaf
     std::uint32_t text = 0;          // kLeaf of a regular expression: its pattern
+  };
+
+  // An index of several fields, and what of the filter's top conjunction it covers.
+  struct Compound {
+    std::uint32_t index_id = 0;
+    std::vector<std::size_t> equal;  // nodes: equalities on its first paths, one each
+    std::vector<std::size_t> range;  // nodes: bounds on the path after those
+    std::string next_path;           // the path after those with an equality; may be empty
   };
 
   // `index_of(path)` gives the id of the index of a dotted path, or nullopt. A path that an index
@@ -70,12 +78,75 @@ class IndexPredicate {
 
   const query_internal::FilterProgram& program() const { return *program_; }
   const std::vector<Node>& nodes() const { return nodes_; }
+  const std::vector<Compound>& compounds() const { return compounds_; }
+  // Paths with an equality in the top conjunction.
+  std::vector<std::string> EqualPaths() const {
+    std::vector<std::string> paths;
+    ForEachConjunct(0, [&](std::size_t index) {
+      const query_internal::FilterNode& node = program_->nodes()[nodes_[index].filter_node];
+      if (IsScalarEquality(node)) paths.push_back(program_->paths()[node.path].ToString());
+    });
+    return paths;
+  }
+
+  // Tells of an index of several fields.
+  void AddCompound(std::uint32_t index_id, absl::Span<const std::string> paths) {
+    Compound compound;
+    compound.index_id = index_id;
+    std::size_t covered = 0;
+    for (; covered < paths.size(); ++covered) {
+      std::optional<std::size_t> equality;
+      ForEachConjunct(0, [&](std::size_t index) {
+        const query_internal::FilterNode& node = program_->nodes()[nodes_[index].filter_node];
+        if (!equality && IsScalarEquality(node) && IsOn(node, paths[covered])) equality = index;
+      });
+      if (!equality) break;
+      compound.equal.push_back(*equality);
+    }
+    if (covered == 0) return;
+    if (covered < paths.size()) {
+      compound.next_path = paths[covered];
+      ForEachConjunct(0, [&](std::size_t index) {
+        const query_internal::FilterNode& node = program_->nodes()[nodes_[index].filter_node];
+        if (IsBound(node) && IsOn(node, paths[covered])) compound.range.push_back(index);
+      });
+    }
+    compounds_.push_back(std::move(compound));
+  }
+
   const TextPattern& text(const Node& node) const { return *texts_[node.text]; }
   bool has_leaves() const { return has_leaves_; }
   // Ids of the indexes whose text is searched.
   const std::vector<std::uint32_t>& text_indexes() const { return text_indexes_; }
 
  private:
+  static bool IsScalarEquality(const query_internal::FilterNode& node) {
+    return node.op == query_internal::FilterOp::kEqual && node.path != query_internal::kNoPath &&
+           !node.literal.IsNull() && !node.literal.IsArray() && !node.literal.IsDocument();
+  }
+  static bool IsBound(const query_internal::FilterNode& node) {
+    using query_internal::FilterOp;
+    return (node.op == FilterOp::kGreater || node.op == FilterOp::kGreaterOrEqual ||
+            node.op == FilterOp::kLess || node.op == FilterOp::kLessOrEqual) &&
+           node.path != query_internal::kNoPath && !node.literal.IsArray() &&
+           !node.literal.IsDocument() && !query_internal::IsNan(node.literal);
+  }
+  bool IsOn(const query_internal::FilterNode& node, std::string_view path) const {
+    return program_->paths()[node.path].ToString() == path;
+  }
+
+  // Calls `visit(node)` for the predicates of the top conjunction.
+  template <class Visit>
+  void ForEachConjunct(std::size_t index, Visit&& visit) const {
+    const Node& node = nodes_[index];
+    if (node.kind == Kind::kLeaf || node.kind == Kind::kUnknown) {
+      visit(index);
+    } else if (node.kind == Kind::kAnd) {
+      for (std::size_t i = index + 1; i < index + node.subtree_size; i += nodes_[i].subtree_size)
+        ForEachConjunct(i, visit);
+    }
+  }
+
   // Whether the codes of a path's column can tell anything about this predicate.
   static bool IsIndexable(const query_internal::FilterNode& node) {
     using query_internal::FilterOp;
@@ -137,14 +208,14 @@ class IndexPredicate {
         break;
     }
     if (!IsIndexable(node)) {
-      nodes_.push_back({Kind::kUnknown});
+      nodes_.push_back({Kind::kUnknown, 1, static_cast<std::uint32_t>(index)});
       return;
     }
     const std::string path = program_->paths()[node.path].ToString();
     const std::optional<std::uint32_t> id = index_of(path);
     if (!id) {
       if (wanted != nullptr) wanted->push_back(path);
-      nodes_.push_back({Kind::kUnknown});
+      nodes_.push_back({Kind::kUnknown, 1, static_cast<std::uint32_t>(index)});
       return;
     }
     has_leaves_ = true;
@@ -161,6 +232,7 @@ class IndexPredicate {
   std::vector<Node> nodes_;
   std::vector<std::unique_ptr<TextPattern>> texts_;
   std::vector<std::uint32_t> text_indexes_;
+  std::vector<Compound> compounds_;
   bool has_leaves_ = false;
 };
 
@@ -204,6 +276,7 @@ class SegmentPredicate {
       if (predicate_.nodes()[i].kind == IndexPredicate::Kind::kLeaf) Resolve(i);
     }
     ChooseDriver();
+    if (!is_empty()) ChooseCompound();
     for (std::size_t i = 0; i < leaves_.size(); ++i) SettleText(i);
   }
 
@@ -218,7 +291,9 @@ class SegmentPredicate {
   std::uint64_t driver_estimate() const { return driver_estimate_; }
   bool drives_by_text() const { return text_driver_ != kNone; }
   // The index through which rows are reached; REQUIRES has_driver() and not is_empty().
-  std::uint32_t driver_index() const { return predicate_.nodes()[driver_[0]].index_id; }
+  std::uint32_t driver_index() const {
+    return compound_ ? compound_->index_id : predicate_.nodes()[driver_[0]].index_id;
+  }
   // Some predicate is a scan over text that no trigram of an index helps with.
   bool scans_text() const { return scans_text_; }
   // Each verdict is kNo or kYes.
@@ -242,6 +317,55 @@ class SegmentPredicate {
   // What the indexes say of a row; dead rows are not told from others.
   Verdict Evaluate(std::uint32_t row) const { return Evaluate(0, row); }
   bool IsDead(std::uint32_t row) const { return dead_ != nullptr && dead_->Has(row); }
+
+  // The codes [first, end) of a compound index's column that the filter's equalities on its first
+  // fields leave, and bounds on the next one; nullopt when the segment cannot tell.
+  std::optional<std::pair<Code, Code>> CompoundCodes(
+      const IndexPredicate::Compound& compound) const {
+    const SegmentColumn* segment_column = segment_.FindColumn(compound.index_id);
+    if (segment_column == nullptr) return std::nullopt;
+    const Column& column = segment_column->column();
+    if (column.has_overflow()) return std::nullopt;
+    std::string prefix;
+    for (const std::size_t index : compound.equal) {
+      if (!AppendIndexKeyComponent(FilterOf(index).literal, &prefix)) return std::nullopt;
+    }
+    std::string first = prefix;
+    std::string end = IndexKeyPrefixEnd(prefix);
+    for (const std::size_t index : compound.range) {
+      using query_internal::FilterOp;
+      const query_internal::FilterNode& filter = FilterOf(index);
+      std::string bound = prefix;
+      const bool whole = AppendIndexKeyComponent(filter.literal, &bound);
+      const bool is_lower =
+          filter.op == FilterOp::kGreater || filter.op == FilterOp::kGreaterOrEqual;
+      const bool with_equal =
+          !whole || filter.op == FilterOp::kGreaterOrEqual || filter.op == FilterOp::kLessOrEqual;
+      // Within the class of the bound.
+      std::string key;
+      AppendIndexKey(filter.literal, &key);
+      const KeyClass key_class = IndexKeyClass(key);
+      if (is_lower) {
+        first = std::max(first, with_equal ? bound : IndexKeyPrefixEnd(bound));
+        end = std::min(end, prefix + EndKeyOfClass(key_class));
+      } else {
+        first = std::max(first, prefix + FirstKeyOfClass(key_class));
+        end = std::min(end, with_equal ? IndexKeyPrefixEnd(bound) : bound);
+      }
+      // Of an array one element may meet one bound, and another the other.
+      if (column.has_lists()) break;
+    }
+    const Code first_code = column.LowerBound(first);
+    const Code end_code = std::max(first_code, column.LowerBound(end));
+    return std::make_pair(first_code, end_code);
+  }
+  // While rows of a compound index's codes are looked at: its equalities hold.
+  void AssumeEqual(const IndexPredicate::Compound& compound, bool assume) {
+    for (const std::size_t index : compound.equal) {
+      leaves_[index].is_assumed = assume;
+      leaves_[index].assumed = Verdict::kYes;
+    }
+  }
 
   // Calls `visit(const RowBatch&) -> bool` for the rows that may match, each once, dead ones left
   // out, until it returns false. Verdicts are kYes or kMaybe, or kNo in batches of consecutive
@@ -521,6 +645,32 @@ class SegmentPredicate {
     if (by_text) text_driver_ = driver_[0];
   }
 
+  // An index of several fields, where that leads to fewer rows.
+  void ChooseCompound() {
+    for (const IndexPredicate::Compound& compound : predicate_.compounds()) {
+      if (compound.equal.size() + !compound.range.empty() < 2) continue;
+      const std::optional<std::pair<Code, Code>> codes = CompoundCodes(compound);
+      if (!codes) continue;
+      const Column& column = segment_.FindColumn(compound.index_id)->column();
+      const std::uint64_t estimate = column.CountEntries(codes->first, codes->second);
+      if (estimate >= driver_estimate_ && has_driver_) continue;
+      const absl::Span<const Code> dense = column.dense_codes();
+      const auto at = std::lower_bound(dense.begin(), dense.end(), codes->first);
+      if (at != dense.end() && *at < codes->second) continue;
+      if (estimate > segment_.rows / kScanAdvantage) continue;
+      has_driver_ = true;
+      text_driver_ = kNone;
+      driver_.clear();
+      driver_estimate_ = estimate;
+      compound_ = &compound;
+      compound_codes_ = *codes;
+    }
+  }
+
+  const query_internal::FilterNode& FilterOf(std::size_t index) const {
+    return program_.nodes()[predicate_.nodes()[index].filter_node];
+  }
+
   // The leaves whose rows together hold every match, and how many entries they have at most.
   std::uint64_t DriverOf(std::size_t index, std::vector<std::size_t>* driver) {
     const IndexPredicate::Node& node = predicate_.nodes()[index];
@@ -604,6 +754,22 @@ class SegmentPredicate {
 
   template <class Visit>
   void DriveByPostings(Counters* counters, Visit&& visit) {
+    if (compound_ != nullptr) {
+      const Column& column = segment_.FindColumn(compound_->index_id)->column();
+      absl::Span<const std::uint32_t> rows =
+          column.PostingsRange(compound_codes_.first, compound_codes_.second);
+      std::vector<std::uint32_t> once;
+      if (column.has_lists()) {
+        once.assign(rows.begin(), rows.end());
+        std::sort(once.begin(), once.end());
+        once.erase(std::unique(once.begin(), once.end()), once.end());
+        rows = once;
+      }
+      AssumeEqual(*compound_, true);
+      VisitRows(rows, counters, visit);
+      AssumeEqual(*compound_, false);
+      return;
+    }
     if (driver_.size() == 1 && !leaves_[driver_[0]].column->column().has_lists()) {
       Leaf& leaf = leaves_[driver_[0]];
       const Column& column = leaf.column->column();
@@ -703,7 +869,7 @@ class SegmentPredicate {
       case Kind::kFalse:
         return Verdict::kNo;
       case Kind::kUnknown:
-        return Verdict::kMaybe;
+        return leaves_[index].is_assumed ? leaves_[index].assumed : Verdict::kMaybe;
       case Kind::kAnd: {
         Verdict verdict = Verdict::kYes;
         for (std::size_t i = index + 1; i < end && verdict != Verdict::kNo;
@@ -732,8 +898,8 @@ class SegmentPredicate {
 
   Verdict EvaluateLeaf(std::size_t index, std::uint32_t row) const {
     const Leaf& leaf = leaves_[index];
-    if (leaf.mode == Mode::kUnknown) return Verdict::kMaybe;
     if (leaf.is_assumed) return leaf.assumed;
+    if (leaf.mode == Mode::kUnknown) return Verdict::kMaybe;
     const Column& column = leaf.column->column();
     const std::uint32_t at = column.At(row);
     if (at <= column.key_count()) return VerdictOf(index, at);
@@ -972,6 +1138,8 @@ class SegmentPredicate {
   std::vector<Leaf> leaves_;  // parallel to the predicate's nodes
   std::vector<std::size_t> driver_;
   std::size_t text_driver_ = kNone;
+  const IndexPredicate::Compound* compound_ = nullptr;  // drives in place of driver_
+  std::pair<Code, Code> compound_codes_;
   bool has_driver_ = false;
   bool scans_text_ = false;
   std::uint64_t driver_estimate_ = 0;

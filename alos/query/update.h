@@ -6,7 +6,9 @@
 #ifndef ALOS_QUERY_UPDATE_H_
 #define ALOS_QUERY_UPDATE_H_
 
+#include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +26,7 @@
 #include "alos/query/filter.h"
 #include "alos/query/internal/describe.h"
 #include "alos/query/internal/update_program.h"
+#include "alos/query/pipeline.h"
 
 namespace alos {
 
@@ -34,6 +37,8 @@ namespace alos {
 // Operators: $set $unset $setOnInsert $rename $currentDate, $inc $mul $min $max $bit, $push (with
 // $each $position $slice $sort) $addToSet (with $each) $pop $pull $pullAll.
 //
+//  - An array is a pipeline of $set (or $addFields), $unset, $project and $replaceWith (or
+//    $replaceRoot), which makes the next version out of the document; its _id stays.
 //  - A document whose keys do not begin with '$' replaces everything but `_id`; {} leaves only it.
 //  - Dotted paths create the documents on their way. A number addresses an element of an array that
 //    is there (beyond its end the gap is filled with nulls) and else names a field.
@@ -63,20 +68,23 @@ class Update {
   static absl::StatusOr<Update> Compile(ValueView update) { return Compile(update, Options()); }
 
   static absl::StatusOr<Update> Compile(ValueView update, const Options& options) {
+    if (update.IsArray()) return CompilePipeline(update, options);
     absl::StatusOr<std::shared_ptr<const query_internal::UpdateProgram>> program =
         query_internal::UpdateCompiler::Compile(update, options.array_filters);
     if (!program.ok()) return program.status();
     return Update(*std::move(program));
   }
 
-  bool is_replacement() const { return program_->is_replacement(); }
+  bool is_replacement() const { return program_ != nullptr && program_->is_replacement(); }
 
   // Appends the new version of `document`, which `filter` matches, to *out. False: the document
   // would not change, and nothing was appended. REQUIRES: `document` is a document, nested at most
   // 100 levels, whose bytes are not in *out.
   absl::StatusOr<bool> Apply(ValueView document, const Filter& filter, std::string* out) const {
     std::optional<std::size_t> position;
-    if (program_->needs_position() && document.IsDocument()) filter.Matches(document, &position);
+    if (program_ != nullptr && program_->needs_position() && document.IsDocument()) {
+      filter.Matches(document, &position);
+    }
     return ApplyAt(document, position, out);
   }
 
@@ -96,7 +104,7 @@ class Update {
       for (const Filter::Equality& equality : filter.equalities()) {
         if (equality.path == "_id") id = equality.value;
       }
-      ALOS_RETURN_IF_ERROR(Replace(id, &document));
+      ALOS_RETURN_IF_ERROR(Replace(id, program_->replacement(), &document));
       return document;
     }
     std::vector<std::pair<std::string_view, ValueView>> assignments;
@@ -114,6 +122,11 @@ class Update {
         (*equalities)->Apply(query_internal::EmptyDocument(), false, std::nullopt, &base);
     if (!changed.ok()) return changed.status();
     if (!*changed) base = query_internal::EmptyDocument().bytes();
+    if (pipeline_ != nullptr) {
+      changed = ApplyPipeline(ValueView::FromTrusted(base), &document);
+      if (!changed.ok()) return changed.status();
+      return WithIdFirst(*changed ? std::move(document) : std::move(base));
+    }
     changed = program_->Apply(ValueView::FromTrusted(base), true, std::nullopt, &document);
     if (!changed.ok()) return changed.status();
     return WithIdFirst(*changed ? std::move(document) : std::move(base));
@@ -123,15 +136,74 @@ class Update {
   explicit Update(std::shared_ptr<const query_internal::UpdateProgram> program)
       : program_(std::move(program)) {}
 
+  explicit Update(Pipeline pipeline)
+      : pipeline_(std::make_shared<const Pipeline>(std::move(pipeline))) {}
+
+  static absl::StatusOr<Update> CompilePipeline(ValueView stages, const Options& options) {
+    if (options.array_filters.has_value()) {
+      return absl::InvalidArgumentError(
+          "update: array filters belong to update operators, not to a pipeline");
+    }
+    for (const ValueView stage : stages.elements()) {
+      if (!stage.IsDocument() || stage.size() != 1) continue;  // The pipeline says what is wrong.
+      const std::string_view name = (*stage.entries().begin()).key;
+      static constexpr std::string_view kStages[] = {"$addFields", "$set",         "$project",
+                                                     "$unset",     "$replaceRoot", "$replaceWith"};
+      if (std::find(std::begin(kStages), std::end(kStages), name) == std::end(kStages)) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "update: the stage ", query_internal::DescribeText(name),
+            " cannot stand in an update; a pipeline may have $set, $addFields, $unset, $project, "
+            "$replaceWith and $replaceRoot there"));
+      }
+    }
+    absl::StatusOr<Pipeline> pipeline = Pipeline::Compile(stages);
+    if (!pipeline.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("update: ", pipeline.status().message()));
+    }
+    return Update(*std::move(pipeline));
+  }
+
+  // Appends what the pipeline makes of the document.
+  absl::StatusOr<bool> ApplyPipeline(ValueView document, std::string* out) const {
+    std::string made;
+    absl::Status status = pipeline_->Run([&](auto&& push) { push(document); },
+                                         [&](ValueView result) {
+                                           made = result.bytes();
+                                           return true;
+                                         });
+    if (status.ok() && made.empty()) {
+      status = absl::InternalError("a pipeline that updates a document made none of it");
+    }
+    if (status.ok() && query_internal::ContainerDepth(ValueView::FromTrusted(made)) >
+                           query_internal::kDocumentDepthMax) {
+      status = absl::InvalidArgumentError(absl::StrCat(
+          "the result would nest more than ", query_internal::kDocumentDepthMax, " levels deep"));
+    }
+    const std::optional<ValueView> id = document.Find("_id");
+    if (!status.ok()) {
+      return absl::Status(status.code(),
+                          absl::StrCat("update: ", status.message(),
+                                       id.has_value() ? " in the document with _id: " : "",
+                                       id.has_value() ? query_internal::Describe(*id) : ""));
+    }
+    return ReplaceUnlessSame(document, ValueView::FromTrusted(made), out);
+  }
+
   absl::StatusOr<bool> ApplyAt(ValueView document, const std::optional<std::size_t>& position,
                                std::string* out) const {
     if (!document.IsDocument()) {
       return absl::InvalidArgumentError(absl::StrCat("update: only documents can be updated, not ",
                                                      query_internal::Describe(document)));
     }
+    if (pipeline_ != nullptr) return ApplyPipeline(document, out);
     if (!is_replacement()) return program_->Apply(document, false, position, out);
+    return ReplaceUnlessSame(document, program_->replacement(), out);
+  }
+
+  static absl::StatusOr<bool> ReplaceUnlessSame(ValueView document, ValueView replacement,
+                                                std::string* out) {
     const std::size_t begin = out->size();
-    absl::Status status = Replace(document.Find("_id"), out);
+    absl::Status status = Replace(document.Find("_id"), replacement, out);
     if (!status.ok()) return status;
     if (std::string_view(*out).substr(begin) == document.bytes()) {
       out->resize(begin);
@@ -141,8 +213,8 @@ class Update {
   }
 
   // Appends the replacement, its _id first: `id`, or the replacement's own when there is none.
-  absl::Status Replace(const std::optional<ValueView>& id, std::string* out) const {
-    const ValueView replacement = program_->replacement();
+  static absl::Status Replace(const std::optional<ValueView>& id, ValueView replacement,
+                              std::string* out) {
     const std::optional<ValueView> own = replacement.Find("_id");
     if (id.has_value() && own.has_value() && !Equal(*id, *own)) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -176,7 +248,9 @@ class Update {
     return ordered;
   }
 
+  // One of the two.
   std::shared_ptr<const query_internal::UpdateProgram> program_;
+  std::shared_ptr<const Pipeline> pipeline_;
 };
 
 }  // namespace alos

@@ -382,7 +382,8 @@ TEST(UpdateTest, ErrorsNameWhatIsWrong) {
       {"{}", "{$foo: {a: 1}}", {"unknown operator $foo"}},
       {"{}", "{$set: {a: 1}, b: 2}", {"mixes the operator $set with the field 'b'"}},
       {"{}", "{b: 2, $set: {a: 1}}", {"mixes the operator $set with the field 'b'"}},
-      {"{}", "[{$set: {a: 1}}]", {"pipeline", "not supported yet"}},
+      {"{}", "[{$match: {a: 1}}]", {"$match cannot stand in an update", "$replaceWith"}},
+      {"{}", "{$addFields: {a: 1}}", {"$addFields is a stage of a pipeline"}},
       {"{}", "5", {"needs a document", "5"}},
       {"{}", "{$set: {'a..b': 1}}", {"a..b", "empty"}},
       {"{}", "{$set: {'': 1}}", {"empty"}},
@@ -501,6 +502,35 @@ TEST(UpdateTest, ElementsOfArrays) {
   EXPECT_EQ(ApplyTo("{'g.a': 2}", "{_id: 1, g: [{a: 1}, {a: 2, l: [1, 2]}]}",
                     "{$inc: {'g.$.l.$[x]': 5}}", "[{x: {$gt: 1}}]"),
             "{_id: 1, g: [{a: 1}, {a: 2, l: [1, 7]}]}");
+}
+
+// MongoDB's manual, "Updates with Aggregation Pipeline".
+TEST(UpdateTest, Pipelines) {
+  Check({
+      {"{_id: 1, a: 1, b: 2}", "[{$set: {c: {$add: ['$a', '$b']}}}]", "{_id: 1, a: 1, b: 2, c: 3}"},
+      {"{_id: 1, a: 1}", "[{$set: {b: '$a'}}, {$unset: 'a'}]", "{_id: 1, b: 1}"},
+      {"{_id: 1, a: 1}", "[{$addFields: {a: {$literal: '$x'}}}]", "{_id: 1, a: '$x'}"},
+      {"{_id: 1, a: {b: 1}}", "[{$set: {'a.c': '$a.b'}}]", "{_id: 1, a: {b: 1, c: 1}}"},
+      {"{_id: 1, a: 1}", "[{$project: {b: '$a', _id: 0}}]", "{_id: 1, b: 1}"},
+      {"{_id: 1, a: {x: 1}}", "[{$replaceWith: '$a'}]", "{_id: 1, x: 1}"},
+      {"{_id: 1, a: {x: 1}}", "[{$replaceRoot: {newRoot: {y: '$a.x'}}}]", "{_id: 1, y: 1}"},
+      {"{_id: 1, a: 1}", "[{$set: {a: 1}}]", "same"},
+      {"{_id: 1, a: 1}", "[{$set: {_id: 1.0}}]", "same"},
+      {"{_id: 1, a: 1}", "[]", "same"},
+  });
+  CheckErrors({
+      {"{_id: 7}", "[{$set: {_id: 8}}]", {"'_id' is immutable"}},
+      {"{_id: 7, a: 'x'}", "[{$set: {b: {$add: ['$a', 1]}}}]", {"$add", "_id: 7"}},
+      {"{_id: 7, a: 'x'}", "[{$replaceWith: '$a'}]", {"_id: 7"}},
+      {"{_id: 7}", "[{$set: {a: {$foo: 1}}}]", {"$foo"}},
+      {"{_id: 7}", "[5]", {"update: "}},
+  });
+  EXPECT_EQ(Seed("{_id: 5, a: 1}", "[{$set: {b: '$a'}}]"), "{_id: 5, a: 1, b: 1}");
+  EXPECT_EQ(Seed("{a: 1}", "[{$set: {_id: 3}}]"), "{_id: 3, a: 1}");
+  EXPECT_EQ(Seed("{_id: 5, a: 1}", "[{$replaceWith: {b: '$a'}}]"), "{_id: 5, b: 1}");
+  EXPECT_EQ(Seed("{a: 1}", "[]"), "{a: 1}");
+  EXPECT_TRUE(absl::StrContains(ApplyTo("{}", "{_id: 1}", "[{$set: {a: 1}}]", "[{x: 1}]"),
+                                "not to a pipeline"));
 }
 
 TEST(UpdateTest, ArrayFiltersThatAreRefused) {
@@ -637,6 +667,57 @@ TEST_F(UpdatePropertyTest, ResultsAreValidAndChangesAreReal) {
     ASSERT_TRUE(after.ok()) << context << ": " << after.status();
     EXPECT_NE(ToShellText(*after), ToShellText(document)) << context;
   }
+}
+
+// With $, $[] and $[x] in random places: a valid document or an error.
+TEST_F(UpdatePropertyTest, UpdatesOfElementsAreValid) {
+  static constexpr std::string_view kOperators[] = {"$set",  "$unset", "$inc", "$max",
+                                                    "$push", "$pull",  "$pop", "$addToSet"};
+  static constexpr std::string_view kElements[] = {"$", "$[]", "$[x]", "0"};
+  int changes = 0;
+  for (int i = 0; i < 20000; ++i) {
+    const std::string document_bytes = random_.Document();
+    const ValueView document = ValueView::FromTrusted(document_bytes);
+    std::string filters_bytes;
+    Builder filters(&filters_bytes);
+    filters.StartArray().StartDocument().Key("x").StartDocument();
+    filters.Key("$gte").Raw(ValueView::FromTrusted(random_.Value(0)));
+    filters.EndDocument().EndDocument().EndArray();
+    std::string update_bytes;
+    Builder builder(&update_bytes);
+    builder.StartDocument().Key(kOperators[random_.Pick(std::size(kOperators))]).StartDocument();
+    const std::string path = random_.Path();
+    const std::string first =
+        absl::StrCat(path, ".", kElements[random_.Pick(std::size(kElements))]);
+    builder.Key(first).Raw(ValueView::FromTrusted(random_.Value()));
+    const std::string second = absl::StrCat(path, ".", kElements[random_.Pick(3)], ".k");
+    if (second != first) builder.Key(second).Raw(ValueView::FromTrusted(random_.Value()));
+    builder.EndDocument().EndDocument();
+    Update::Options options;
+    if (absl::StrContains(first, "[x]") || absl::StrContains(second, "[x]")) {
+      options.array_filters = ValueView::FromTrusted(filters_bytes);
+    }
+    const absl::StatusOr<Update> update =
+        Update::Compile(ValueView::FromTrusted(update_bytes), options);
+    if (!update.ok()) continue;
+    std::string filter_bytes;
+    Builder filter_builder(&filter_bytes);
+    filter_builder.StartDocument().Key(path).StartDocument();
+    filter_builder.Key("$gte").Raw(ValueView::FromTrusted(random_.Value(0)));
+    filter_builder.EndDocument().EndDocument();
+    const Filter filter = *Filter::Compile(ValueView::FromTrusted(filter_bytes));
+    std::string out;
+    const absl::StatusOr<bool> changed = update->Apply(document, filter, &out);
+    const std::string context = absl::StrCat(ToShellText(ValueView::FromTrusted(update_bytes)),
+                                             " on ", ToShellText(document));
+    if (!changed.ok() || !*changed) {
+      EXPECT_EQ(out, "") << context;
+      continue;
+    }
+    ++changes;
+    ASSERT_TRUE(ValueView::Parse(out).ok()) << context;
+  }
+  EXPECT_GT(changes, 0);
 }
 
 // After {$set: {p: v}}, the filter {p: v} matches, and doing it again changes nothing.

@@ -301,6 +301,10 @@ absl::Status Run() {
   ALOS_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(options));
   if (experiment == "queries") return RunQueries(*client, log, chosen);
   if (experiment == "ingest") {
+    if (absl::GetFlag(FLAGS_ingest_connections) < 1 || absl::GetFlag(FLAGS_ingest_rounds) < 1) {
+      return absl::InvalidArgumentError(
+          "--ingest-connections and --ingest-rounds must be at least 1");
+    }
     return MeasureIngest(*client, log,
                          {.documents = absl::GetFlag(FLAGS_ingest_documents),
                           .connections = absl::GetFlag(FLAGS_ingest_connections),

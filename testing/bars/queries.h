@@ -168,6 +168,7 @@ inline void ChatQueries::CountAll() {
   const std::size_t threads = std::max(1U, std::thread::hardware_concurrency());
   std::vector<Counts> counts(threads);
   std::vector<std::thread> workers;
+  workers.reserve(threads);
   for (std::size_t i = 0; i < threads; ++i) {
     workers.emplace_back([this, i, threads, &counts] {
       const std::uint64_t end = log_.documents() * (i + 1) / threads;
@@ -234,6 +235,7 @@ inline std::vector<std::uint32_t> ChatQueries::WordsNear(double messages) const 
   std::sort(words.begin(), words.end());
   words.resize(kWordsWanted);
   std::vector<std::uint32_t> result;
+  result.reserve(words.size());
   for (const auto& [distance, word] : words) result.push_back(word);
   return result;
 }

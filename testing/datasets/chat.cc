@@ -114,6 +114,7 @@ absl::Status InsertAll(const ChatLog& log, Range range, int threads, std::uint64
   };
   const absl::Time begun = absl::Now();
   std::vector<std::thread> workers;
+  workers.reserve(static_cast<std::size_t>(threads));
   for (int i = 0; i < threads; ++i) workers.emplace_back(work);
   for (std::thread& worker : workers) worker.join();
   if (progress != nullptr) progress->Clear();

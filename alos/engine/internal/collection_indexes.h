@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "alos/base/epoch.h"
@@ -113,6 +114,13 @@ class CollectionIndexes {
     return true;
   }
 
+  // How often an index of this name would have helped, this time included.
+  std::uint64_t CountWish(const std::string& name) {
+    absl::MutexLock lock(&mutex_);
+    if (wishes_.size() >= kWishesMax && !wishes_.contains(name)) wishes_.clear();
+    return ++wishes_[name];
+  }
+
   // Whether anybody has asked for an index yet.
   bool is_active() const { return is_active_.load(std::memory_order_acquire); }
   void Activate() { is_active_.store(true, std::memory_order_release); }
@@ -123,7 +131,9 @@ class CollectionIndexes {
  private:
   EpochManager* const epochs_;
   std::atomic<const IndexState*> state_;
+  static constexpr std::size_t kWishesMax = 1024;
   absl::Mutex mutex_;  // Change
+  absl::flat_hash_map<std::string, std::uint64_t> wishes_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> is_active_{false};
   std::atomic<bool> is_closed_{false};
 };

@@ -247,6 +247,10 @@ class IndexReader {
     for (std::size_t i = 0; i < state_.segments.size(); ++i) {
       auto rows = Resolve(predicate, i);
       if (rows->is_empty()) continue;
+      ALOS_ASSIGN_OR_RETURN(
+          const bool is_found,
+          FirstByCompound(filter, i, rows.get(), predicate, index_id, is_ascending, keep, &firsts));
+      if (is_found) continue;
       ALOS_RETURN_IF_ERROR(
           FirstOfSegment(filter, i, rows.get(), index_id, is_ascending, keep, &firsts));
     }
@@ -657,6 +661,80 @@ class IndexReader {
           {SortKey(column, candidate.code), static_cast<std::uint32_t>(segment), candidate.row});
     }
     return absl::OkStatus();
+  }
+
+  // The same through an index of several fields: those of equalities, then the one to sort by.
+  // False, and nothing appended, when there is none or it does not help.
+  absl::StatusOr<bool> FirstByCompound(const Filter& filter, std::size_t segment,
+                                       SegmentPredicate* rows, const IndexPredicate& predicate,
+                                       std::uint32_t index_id, bool is_ascending,
+                                       std::uint64_t keep, std::vector<Ordered>* firsts) {
+    const std::string& path = state_.FindIndex(index_id)->definition.paths[0];
+    const Column& order = state_.segments[segment]->FindColumn(index_id)->column();
+    for (const IndexPredicate::Compound& compound : predicate.compounds()) {
+      if (compound.next_path != path) continue;
+      const std::optional<std::pair<Code, Code>> codes = rows->CompoundCodes(compound);
+      if (!codes) continue;
+      const Column& column = state_.segments[segment]->FindColumn(compound.index_id)->column();
+      if (column.has_lists() || !column.dense_codes().empty()) continue;
+      const std::size_t before = firsts->size();
+      rows->AssumeEqual(compound, true);
+      const absl::StatusOr<std::uint64_t> walked =
+          WalkCompound(filter, segment, rows, column, *codes, order, is_ascending, keep, firsts);
+      rows->AssumeEqual(compound, false);
+      ALOS_RETURN_IF_ERROR(walked.status());
+      if (*walked == kWalkedTooFar) {
+        firsts->resize(before);
+        continue;
+      }
+      if (explain_ != nullptr) {
+        explain_->plan = Explain::kPlanSortedIndex;
+        explain_->keys_examined += *walked;
+        ++explain_->segments_by_postings;
+        explain_->AddIndex(state_.FindIndex(compound.index_id)->definition.name());
+      }
+      return true;
+    }
+    return false;
+  }
+
+  // Returns how many rows were looked at, or kWalkedTooFar.
+  absl::StatusOr<std::uint64_t> WalkCompound(const Filter& filter, std::size_t segment,
+                                             SegmentPredicate* rows, const Column& column,
+                                             std::pair<Code, Code> codes, const Column& order,
+                                             bool is_ascending, std::uint64_t keep,
+                                             std::vector<Ordered>* firsts) {
+    const std::size_t before = firsts->size();
+    std::uint64_t walked = 0;
+    Code last = kMissingCode;
+    for (Code step = 0; step < codes.second - codes.first; ++step) {
+      const Code code = is_ascending ? codes.first + step : codes.second - 1 - step;
+      for (const std::uint32_t row : column.Postings(code)) {
+        if (row >= rows->segment().rows || rows->IsDead(row) || IsExcluded(segment, row)) continue;
+        const Code at = order.At(row);
+        if (firsts->size() - before >= keep && !IsSameOrder(order, at, last)) return walked;
+        if (++walked > keep * 16 + 4096) return kWalkedTooFar;
+        const Verdict verdict = rows->Evaluate(row);
+        bool is_match = verdict == Verdict::kYes;
+        if (verdict == Verdict::kMaybe) {
+          ALOS_RETURN_IF_ERROR(WithRow(segment, row, false, explain_, [&](ValueView document) {
+            is_match = filter.Matches(document);
+          }));
+        }
+        if (!is_match) continue;
+        last = at;
+        firsts->push_back({SortKey(order, at), static_cast<std::uint32_t>(segment), row});
+      }
+    }
+    return walked;
+  }
+  static constexpr std::uint64_t kWalkedTooFar = std::numeric_limits<std::uint64_t>::max();
+
+  // Missing counts as null.
+  static bool IsSameOrder(const Column& column, Code a, Code b) {
+    if (a == b) return true;
+    const bool has_null = column.key_count() > 0 && IsNullKey(column, 1);
+    return has_null && a <= 1 && b <= 1;
   }
 
   static bool IsNullKey(const Column& column, Code code) {

@@ -1117,7 +1117,7 @@ class Indexer {
 
   static constexpr std::string_view kStateMagic = "ALOSIDX1";
   static constexpr std::uint64_t kStateVersion = 1;
-  static constexpr int kBuilderNice = 10;
+  static constexpr int kBuilderNice = 4;
 
   const ShardContext<Policies>* const context_;
   const Shards* const shards_;

@@ -901,7 +901,20 @@ class FilterCompiler {
       Emit(Expression::IsTrue(expression->constant()) ? FilterOp::kTrue : FilterOp::kFalse);
       return absl::OkStatus();
     }
+    const std::size_t begin = program_->nodes_.size();
+    Emit(FilterOp::kAnd);
+    // What the expression needs to be equal is a condition that planners know how to use, and a
+    // cheap one. (An array is what a path through arrays yields: it need not be there as a whole.)
+    for (const Expression::FieldComparison& comparison : expression->ImpliedComparisons()) {
+      if (comparison.op != "$eq" || comparison.constant.IsNull() || comparison.constant.IsArray()) {
+        continue;
+      }
+      const absl::StatusOr<std::uint32_t> path = PathIndex(comparison.path->ToString());
+      if (!path.ok()) return path.status();
+      Emit(FilterOp::kEqual, *path).literal = comparison.constant;
+    }
     Emit(FilterOp::kExpression).operand = static_cast<std::uint32_t>(program_->expressions_.size());
+    CloseGroup(begin);
     program_->expressions_.push_back(*std::move(expression));
     if (program_->states_ == nullptr) {
       const std::int64_t milliseconds = absl::ToUnixMillis(absl::Now());

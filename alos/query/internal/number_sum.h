@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "alos/document/builder.h"
 #include "alos/document/value.h"
 #include "alos/query/internal/expression_evaluation.h"
 
@@ -71,10 +72,20 @@ class NumberSum {
     return std::isfinite(total.sum_) ? total.sum_ + total.error_ : total.plain_;
   }
 
+  void Append(Builder* builder) const {
+    if (!has_double_ && FitsInt()) {
+      builder->Int(integers());
+    } else if (IsUint()) {
+      builder->Uint(static_cast<std::uint64_t>(integers_));
+    } else {
+      builder->Double(AsDouble());
+    }
+  }
+
   bool SetResult(Evaluation& e, Operand* out) const {
     if (!has_double_) {
       if (FitsInt()) return e.SetInt(integers(), out);
-      if (has_uint_ && integers_ > 0 && integers_ <= std::numeric_limits<std::uint64_t>::max()) {
+      if (IsUint()) {
         return e.SetUint(static_cast<std::uint64_t>(integers_), out);
       }
     }
@@ -83,6 +94,11 @@ class NumberSum {
 
  private:
   __extension__ using Wide = __int128;  // 2^63 additions do not overflow it
+
+  bool IsUint() const {
+    return !has_double_ && has_uint_ && integers_ > std::numeric_limits<std::int64_t>::max() &&
+           integers_ <= std::numeric_limits<std::uint64_t>::max();
+  }
 
   void AddTwoSum(double value) {
     plain_ += value;

@@ -882,11 +882,6 @@ class UpdateCompiler {
   // `array_filters`: what the identifiers of "$[identifier]" mean.
   static absl::StatusOr<std::shared_ptr<const UpdateProgram>> Compile(
       ValueView update, const std::optional<ValueView>& array_filters = std::nullopt) {
-    if (update.IsArray()) {
-      return absl::InvalidArgumentError(
-          "update: an aggregation pipeline as an update is not supported yet; use update operators "
-          "such as {$set: {field: value}}");
-    }
     if (!update.IsDocument()) {
       return absl::InvalidArgumentError(absl::StrCat(
           "update: needs a document of operators such as {$set: {field: value}}, or a replacement "
@@ -1158,8 +1153,9 @@ class UpdateCompiler {
                                       [name](const Known& k) { return k.name == name; });
     if (known == std::end(kKnown)) {
       if (name == "$addFields" || name == "$project" || name == "$replaceRoot" ||
-          name == "$replaceWith" || name == "$pushAll") {
-        return Error("the operator ", name, " is not supported yet");
+          name == "$replaceWith") {
+        return Error(name, " is a stage of a pipeline, which is an array: write [{", name,
+                     ": ...}]");
       }
       return Error("unknown operator ", DescribeText(name),
                    "; known are $set $unset $inc $mul $min $max $push $addToSet $pop $pull "

@@ -1,0 +1,551 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// $group out of columns: the groups of a collection, and sums, averages, least and greatest values
+// of fields, without a look at a document.
+
+#ifndef ALOS_ENGINE_INTERNAL_INDEX_GROUP_H_
+#define ALOS_ENGINE_INTERNAL_INDEX_GROUP_H_
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
+#include "alos/base/status_macros.h"
+#include "alos/document/builder.h"
+#include "alos/document/path.h"
+#include "alos/document/value.h"
+#include "alos/engine/internal/collection_indexes.h"
+#include "alos/engine/internal/index_reader.h"
+#include "alos/index/column.h"
+#include "alos/index/index_key.h"
+#include "alos/index/segment.h"
+#include "alos/query/filter.h"
+#include "alos/query/group_shape.h"
+#include "alos/query/index_predicate.h"
+
+namespace alos::engine_internal {
+
+// One $group over one IndexReader. Used once.
+//
+// What it cannot do exactly as a $group over the documents would, it leaves alone (Run says false):
+// arrays and objects in the fields, keys that were cut, integers and doubles mixed in a field
+// (whose type would the sum have?), integers beyond 2^53, more than a million groups in a segment.
+//
+// Threads: one; it starts helpers for long scans. Lifetime: everything must outlive it.
+// Cost: two or three loads a row, on all cores.
+template <class Policies>
+class IndexGroup {
+ public:
+  IndexGroup(IndexReader<Policies>* reader, const IndexState* state, const Filter* filter,
+             const GroupShape* shape)
+      : reader_(*reader), state_(*state), filter_(*filter), shape_(*shape) {}
+
+  // The paths that have to be indexed.
+  static std::vector<std::string> Paths(const GroupShape& shape) {
+    std::vector<std::string> paths;
+    for (const auto& key : shape.keys) paths.push_back(key.path);
+    for (const auto& accumulator : shape.accumulators) {
+      if (!accumulator.path.empty()) paths.push_back(accumulator.path);
+    }
+    return paths;
+  }
+
+  // Calls `push` with each group's document until it returns false. False: nothing was done.
+  absl::StatusOr<bool> Run(const IndexPredicate& predicate,
+                           absl::FunctionRef<bool(ValueView)> push) {
+    if (!FindIndexes()) return false;
+    ALOS_ASSIGN_OR_RETURN(
+        const bool folded,
+        reader_.FoldSegments(
+            predicate, [&](const Segment& segment) { return CanFold(segment); },
+            [&](std::size_t index, SegmentPredicate& rows, SegmentPredicate::Counters* counters) {
+              FoldSegment(index, rows, counters);
+            }));
+    if (!folded) return false;
+    ALOS_ASSIGN_OR_RETURN(const bool has_tail, FoldTail());
+    if (!has_tail) return false;
+    Emit(push);
+    return true;
+  }
+
+ private:
+  using Accumulator = GroupShape::Accumulator;
+  using Kind = Accumulator::Kind;
+  static constexpr std::uint64_t kGroupsMax = 1'000'000;
+  static constexpr std::uint32_t kPartRows = 1 << 18;
+  static constexpr std::uint32_t kMissingSize = std::numeric_limits<std::uint32_t>::max();
+
+  // What there is of one accumulator in one group.
+  struct Cell {
+    std::uint64_t count = 0;  // of numbers, or of anything for kMin and kMax
+    long double sum = 0;
+    std::string extreme;  // the key, for kMin and kMax
+  };
+  struct Group {
+    std::uint64_t count = 0;
+    std::vector<Cell> cells;  // parallel to the accumulators
+  };
+
+  // Numbers by code.
+  struct Numbers {
+    std::vector<double> values;
+    std::vector<std::uint8_t> is_number;
+  };
+
+  // What one thread has of one segment: groups by number.
+  struct Partial {
+    std::vector<std::uint32_t> counts;
+    struct Sums {
+      std::vector<std::uint32_t> counts;
+      std::vector<double> sums;  // integers below 2^53 in number and sum are exact
+      std::vector<Code> extremes;
+    };
+    std::vector<Sums> sums;  // parallel to the accumulators
+  };
+
+  bool FindIndexes() {
+    for (const auto& key : shape_.keys) {
+      const Index* index = IndexOf(key.path);
+      if (index == nullptr) return false;
+      key_ids_.push_back(index->definition.id);
+    }
+    for (const Accumulator& accumulator : shape_.accumulators) {
+      std::uint32_t id = 0;
+      if (!accumulator.path.empty()) {
+        const Index* index = IndexOf(accumulator.path);
+        if (index == nullptr) return false;
+        id = index->definition.id;
+      }
+      value_ids_.push_back(id);
+    }
+    key_types_.resize(key_ids_.size(), NumberTypes::kNone);
+    value_types_.resize(value_ids_.size(), NumberTypes::kNone);
+    return true;
+  }
+
+  // A number in a path is a position for filters and a name for expressions.
+  const Index* IndexOf(const std::string& dotted) const {
+    const absl::StatusOr<Path> path = Path::Parse(dotted);
+    if (!path.ok()) return nullptr;
+    for (std::size_t i = 0; i < path->parts().size(); ++i) {
+      if (path->position(i)) return nullptr;
+    }
+    return state_.FindIndex(dotted);
+  }
+
+  static bool HasClass(const Column& column, KeyClass key_class) {
+    return column.LowerBound(FirstKeyOfClass(key_class)) <
+           column.LowerBound(EndKeyOfClass(key_class));
+  }
+
+  // Only scalars that come back from their keys as they were.
+  static bool IsPlain(const Column& column) {
+    return !column.has_lists() && !column.has_overflow() && !column.has_truncated_keys() &&
+           !column.has_through_arrays() && column.number_types() != NumberTypes::kMixed &&
+           !HasClass(column, KeyClass::kArray) && !HasClass(column, KeyClass::kDocument);
+  }
+
+  // Doubles add up every integer of the segment exactly: below 2^53 even all together.
+  static bool SumsExactly(const Column& column) {
+    if (column.number_types() != NumberTypes::kIntegers) return true;
+    const Code first = column.LowerBound(FirstIndexKeyAfterNan());
+    const Code end = column.LowerBound(EndKeyOfClass(KeyClass::kNumber));
+    if (first >= end) return true;
+    std::string scratch;
+    const double least = IndexKeyNumber(column.Key(first, &scratch));
+    const double greatest = IndexKeyNumber(column.Key(end - 1, &scratch));
+    return std::max(std::abs(least), std::abs(greatest)) * column.rows() < 9007199254740992.0;
+  }
+
+  // The types of numbers that all segments and the tail agree on.
+  static bool Agree(NumberTypes types, NumberTypes* all) {
+    *all = *all | types;
+    return *all != NumberTypes::kMixed;
+  }
+
+  bool CanFold(const Segment& segment) {
+    std::uint64_t groups = 1;
+    for (std::size_t i = 0; i < key_ids_.size(); ++i) {
+      const SegmentColumn* column = segment.FindColumn(key_ids_[i]);
+      if (column == nullptr || !IsPlain(column->column()) ||
+          !Agree(column->column().number_types(), &key_types_[i])) {
+        return false;
+      }
+      groups *= column->column().key_count() + 1;
+      if (groups > kGroupsMax) return false;
+    }
+    for (std::size_t i = 0; i < value_ids_.size(); ++i) {
+      if (value_ids_[i] == 0) continue;
+      const SegmentColumn* column = segment.FindColumn(value_ids_[i]);
+      if (column == nullptr || !IsPlain(column->column()) || !SumsExactly(column->column()) ||
+          !Agree(column->column().number_types(), &value_types_[i])) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  bool IsSum(std::size_t i) const {
+    return shape_.accumulators[i].kind == Kind::kSum || shape_.accumulators[i].kind == Kind::kAvg;
+  }
+
+  void FoldSegment(std::size_t index, SegmentPredicate& rows,
+                   SegmentPredicate::Counters* counters) {
+    const Segment& segment = rows.segment();
+    std::vector<const Column*> keys;
+    std::vector<std::uint32_t> strides;
+    std::uint32_t groups = 1;
+    for (const std::uint32_t id : key_ids_) {
+      keys.push_back(&segment.FindColumn(id)->column());
+      strides.push_back(groups);
+      groups *= keys.back()->key_count() + 1;
+    }
+    std::vector<const Column*> values;
+    std::vector<Numbers> numbers(value_ids_.size());
+    std::vector<std::pair<Code, Code>> counted;  // codes that $min and $max look at
+    for (std::size_t i = 0; i < value_ids_.size(); ++i) {
+      values.push_back(value_ids_[i] == 0 ? nullptr : &segment.FindColumn(value_ids_[i])->column());
+      counted.emplace_back(0, 0);
+      if (values[i] == nullptr) continue;
+      if (IsSum(i)) {
+        const absl::Span<const double> all = segment.FindColumn(value_ids_[i])->numbers();
+        const Code first = values[i]->LowerBound(FirstKeyOfClass(KeyClass::kNumber));
+        const Code end = values[i]->LowerBound(EndKeyOfClass(KeyClass::kNumber));
+        numbers[i].values.resize(all.size());
+        numbers[i].is_number.resize(all.size());
+        for (Code code = first; code < end; ++code) {
+          numbers[i].values[code] = all[code];
+          numbers[i].is_number[code] = 1;
+        }
+      } else {
+        // Neither missing nor null.
+        counted[i] = {values[i]->LowerBound(EndKeyOfClass(KeyClass::kNull)),
+                      values[i]->key_count() + 1};
+      }
+    }
+    const auto make = [&] {
+      auto partial = std::make_unique<Partial>();
+      partial->counts.resize(groups);
+      partial->sums.resize(values.size());
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        if (values[i] == nullptr) continue;
+        if (IsSum(i)) {
+          partial->sums[i].counts.resize(groups);
+          partial->sums[i].sums.resize(groups);
+        } else {
+          partial->sums[i].extremes.assign(groups, kMissingCode);
+        }
+      }
+      return partial;
+    };
+    const auto add = [&](const RowBatch& batch, Partial* partial) {
+      std::uint32_t numbers_of_groups[SegmentPredicate::kBatchRows] = {};
+      std::uint8_t takes[SegmentPredicate::kBatchRows];
+      for (std::uint32_t k = 0; k < batch.size; ++k) {
+        takes[k] = batch.verdict(k) == Verdict::kYes &&
+                   (!reader_.has_excluded() || !reader_.IsExcluded(index, batch.row(k)));
+      }
+      for (std::size_t i = 0; i < keys.size(); ++i) {
+        keys[i]->VisitColumn([&](const auto* codes) {
+          const Code code_max = keys[i]->key_count();
+          for (std::uint32_t k = 0; k < batch.size; ++k)
+            numbers_of_groups[k] += strides[i] * std::min<Code>(codes[batch.row(k)], code_max);
+        });
+      }
+      for (std::uint32_t k = 0; k < batch.size; ++k)
+        partial->counts[numbers_of_groups[k]] += takes[k];
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        if (values[i] == nullptr) continue;
+        typename Partial::Sums& sums = partial->sums[i];
+        values[i]->VisitColumn([&](const auto* codes) {
+          const Code code_max = values[i]->key_count();
+          if (IsSum(i)) {
+            const double* const value = numbers[i].values.data();
+            const std::uint8_t* const is_number = numbers[i].is_number.data();
+            for (std::uint32_t k = 0; k < batch.size; ++k) {
+              const Code code = std::min<Code>(codes[batch.row(k)], code_max);
+              if (takes[k] == 0 || is_number[code] == 0) continue;
+              ++sums.counts[numbers_of_groups[k]];
+              sums.sums[numbers_of_groups[k]] += value[code];
+            }
+          } else {
+            const bool is_min = shape_.accumulators[i].kind == Kind::kMin;
+            for (std::uint32_t k = 0; k < batch.size; ++k) {
+              const Code code = codes[batch.row(k)];
+              if (takes[k] == 0 || code < counted[i].first || code >= counted[i].second) continue;
+              Code& extreme = sums.extremes[numbers_of_groups[k]];
+              if (extreme == kMissingCode || (is_min ? code < extreme : code > extreme))
+                extreme = code;
+            }
+          }
+        });
+      }
+      return true;
+    };
+    absl::Mutex mutex;
+    const auto merge = [&](const Partial& partial) {
+      absl::MutexLock lock(&mutex);
+      MergePartial(keys, strides, values, partial);
+    };
+    if (rows.has_driver()) {
+      const auto partial = make();
+      rows.ForEachBatch(counters, [&](const RowBatch& batch) { return add(batch, partial.get()); });
+      merge(*partial);
+      return;
+    }
+    rows.PrepareScan();
+    const std::size_t parts = (segment.rows + kPartRows - 1) / kPartRows;
+    const std::size_t workers =
+        std::min<std::size_t>(parts, std::max(1u, std::thread::hardware_concurrency()));
+    RunInParallel(workers, [&](std::size_t worker) {
+      const auto partial = make();
+      SegmentPredicate::Counters own;
+      const std::size_t first = parts * worker / workers;
+      const std::size_t end = parts * (worker + 1) / workers;
+      rows.ScanRows(
+          static_cast<std::uint32_t>(first * kPartRows),
+          std::min<std::uint32_t>(segment.rows, static_cast<std::uint32_t>(end * kPartRows)), &own,
+          [&](const RowBatch& batch) { return add(batch, partial.get()); });
+      merge(*partial);
+      absl::MutexLock lock(&mutex);
+      counters->keys_examined += own.keys_examined;
+      counters->bytes_read += own.bytes_read;
+      return true;
+    });
+  }
+
+  static void AppendPart(std::optional<std::string_view> key, std::string* out) {
+    const std::uint32_t size = key ? static_cast<std::uint32_t>(key->size()) : kMissingSize;
+    out->append(reinterpret_cast<const char*>(&size), 4);
+    if (key) out->append(*key);
+  }
+
+  // A missing field of a single key counts as null; in a document of keys it is left out.
+  std::optional<std::string_view> PartOf(std::optional<std::string_view> key) const {
+    if (key || shape_.key_kind != GroupShape::KeyKind::kPath) return key;
+    return null_key_;
+  }
+
+  Group& GroupOf(const std::string& key) {
+    Group& group = groups_[key];
+    if (group.cells.empty()) group.cells.resize(shape_.accumulators.size());
+    return group;
+  }
+
+  void MergePartial(const std::vector<const Column*>& keys,
+                    const std::vector<std::uint32_t>& strides,
+                    const std::vector<const Column*>& values, const Partial& partial) {
+    std::string key;
+    std::string scratch;
+    for (std::uint32_t number = 0; number < partial.counts.size(); ++number) {
+      if (partial.counts[number] == 0) continue;
+      key.clear();
+      for (std::size_t i = 0; i < keys.size(); ++i) {
+        const Code code = number / strides[i] % (keys[i]->key_count() + 1);
+        std::optional<std::string_view> part;
+        if (code != kMissingCode) part = keys[i]->Key(code, &scratch);
+        AppendPart(PartOf(part), &key);
+      }
+      Group& group = GroupOf(key);
+      group.count += partial.counts[number];
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        if (values[i] == nullptr) continue;
+        const typename Partial::Sums& sums = partial.sums[i];
+        if (IsSum(i)) {
+          AddSum(sums.counts[number], sums.sums[number], &group.cells[i]);
+        } else if (sums.extremes[number] != kMissingCode) {
+          AddExtreme(i, values[i]->Key(sums.extremes[number], &scratch), &group.cells[i]);
+        }
+      }
+    }
+  }
+
+  static void AddSum(std::uint64_t count, double sum, Cell* cell) {
+    cell->count += count;
+    cell->sum += sum;
+  }
+
+  void AddExtreme(std::size_t i, std::string_view key, Cell* cell) const {
+    const bool is_min = shape_.accumulators[i].kind == Kind::kMin;
+    if (cell->count++ == 0 || (is_min ? key < cell->extreme : key > cell->extreme))
+      cell->extreme = std::string(key);
+  }
+
+  // --- Documents that are not indexed yet.
+
+  // The value that an expression sees: nullopt when it is missing; false for arrays and objects.
+  static bool PlainValue(ValueView document, std::string_view dotted,
+                         std::optional<ValueView>* value) {
+    *value = document;
+    while (true) {
+      const std::size_t dot = dotted.find('.');
+      *value = (*value)->IsDocument() ? (*value)->Find(dotted.substr(0, dot)) : std::nullopt;
+      if (!*value) return true;
+      if ((*value)->IsArray()) return false;
+      if (dot == std::string_view::npos) return !(*value)->IsDocument();
+      dotted.remove_prefix(dot + 1);
+    }
+  }
+
+  static bool KeyOf(ValueView value, NumberTypes* all, std::string* key) {
+    key->clear();
+    if (!AppendIndexKey(value, key)) return false;
+    if (!value.IsNumber()) return true;
+    return Agree(
+        value.type() == ValueType::kDouble ? NumberTypes::kDoubles : NumberTypes::kIntegers, all);
+  }
+
+  absl::StatusOr<bool> FoldTail() {
+    bool is_plain = true;
+    bool go_on = true;
+    std::string key;
+    std::string part;
+    ALOS_RETURN_IF_ERROR(reader_.VisitTail(
+        filter_,
+        [&](ValueView document) {
+          key.clear();
+          for (std::size_t i = 0; i < shape_.keys.size() && is_plain; ++i) {
+            std::optional<ValueView> value;
+            is_plain = PlainValue(document, shape_.keys[i].path, &value) &&
+                       (!value || KeyOf(*value, &key_types_[i], &part));
+            std::optional<std::string_view> found;
+            if (value) found = part;
+            AppendPart(PartOf(found), &key);
+          }
+          if (!is_plain) return false;
+          Group& group = GroupOf(key);
+          ++group.count;
+          for (std::size_t i = 0; i < shape_.accumulators.size() && is_plain; ++i) {
+            if (value_ids_[i] == 0) continue;
+            std::optional<ValueView> value;
+            is_plain = PlainValue(document, shape_.accumulators[i].path, &value) &&
+                       (!value || KeyOf(*value, &value_types_[i], &part));
+            if (!is_plain || !value || value->IsNull()) continue;
+            if (!IsSum(i)) {
+              AddExtreme(i, part, &group.cells[i]);
+            } else if (value->IsNumber()) {
+              AddSum(1, value->AsDouble(), &group.cells[i]);
+            }
+          }
+          return is_plain;
+        },
+        &go_on));
+    return is_plain;
+  }
+
+  // --- The result.
+
+  void AppendKeyValue(std::string_view key, NumberTypes types, Builder* builder) const {
+    if (!DecodeIndexKey(key, types == NumberTypes::kIntegers, builder)) builder->Null();
+  }
+
+  void AppendId(std::string_view key, Builder* builder) const {
+    builder->Key("_id");
+    if (shape_.key_kind == GroupShape::KeyKind::kConstant) {
+      builder->Raw(ValueView::FromTrusted(shape_.constant));
+      return;
+    }
+    if (shape_.key_kind == GroupShape::KeyKind::kDocument) builder->StartDocument();
+    for (std::size_t i = 0; i < shape_.keys.size(); ++i) {
+      std::uint32_t size = 0;
+      std::memcpy(&size, key.data(), 4);
+      key.remove_prefix(4);
+      if (size == kMissingSize) continue;
+      if (shape_.key_kind == GroupShape::KeyKind::kDocument) builder->Key(shape_.keys[i].name);
+      AppendKeyValue(key.substr(0, size), key_types_[i], builder);
+      key.remove_prefix(size);
+    }
+    if (shape_.key_kind == GroupShape::KeyKind::kDocument) builder->EndDocument();
+  }
+
+  // A whole number where the field has integers only and it fits.
+  static void AppendNumber(long double number, bool is_integer, Builder* builder) {
+    if (is_integer && std::abs(number) < 9223372036854775808.0L) {
+      builder->Int(static_cast<std::int64_t>(number));
+    } else {
+      builder->Double(static_cast<double>(number));
+    }
+  }
+
+  void AppendResult(std::size_t i, const Group& group, Builder* builder) const {
+    const Accumulator& accumulator = shape_.accumulators[i];
+    const Cell& cell = group.cells[i];
+    builder->Key(accumulator.name);
+    switch (accumulator.kind) {
+      case Kind::kCount:
+        builder->Uint(group.count);
+        return;
+      case Kind::kSumConstant: {
+        const ValueView constant = ValueView::FromTrusted(accumulator.constant);
+        const bool is_integer = constant.type() != ValueType::kDouble;
+        const long double each = is_integer && constant.type() == ValueType::kInt64
+                                     ? static_cast<long double>(constant.AsInt64())
+                                     : static_cast<long double>(constant.AsDouble());
+        AppendNumber(each * static_cast<long double>(group.count), is_integer, builder);
+        return;
+      }
+      case Kind::kSum:
+        AppendNumber(cell.sum, value_types_[i] != NumberTypes::kDoubles || cell.count == 0,
+                     builder);
+        return;
+      case Kind::kAvg:
+        if (cell.count == 0) {
+          builder->Null();
+        } else {
+          builder->Double(static_cast<double>(cell.sum / static_cast<long double>(cell.count)));
+        }
+        return;
+      case Kind::kMin:
+      case Kind::kMax:
+        if (cell.count == 0) {
+          builder->Null();
+        } else {
+          AppendKeyValue(cell.extreme, value_types_[i], builder);
+        }
+        return;
+    }
+  }
+
+  void Emit(absl::FunctionRef<bool(ValueView)> push) const {
+    std::string bytes;
+    for (const auto& [key, group] : groups_) {
+      bytes.clear();
+      Builder builder(&bytes);
+      builder.StartDocument();
+      AppendId(key, &builder);
+      for (std::size_t i = 0; i < shape_.accumulators.size(); ++i) AppendResult(i, group, &builder);
+      builder.EndDocument();
+      if (!push(ValueView::FromTrusted(bytes))) return;
+    }
+  }
+
+  IndexReader<Policies>& reader_;
+  const IndexState& state_;
+  const Filter& filter_;
+  const GroupShape& shape_;
+  std::vector<std::uint32_t> key_ids_;    // index ids, parallel to shape_.keys
+  std::vector<std::uint32_t> value_ids_;  // parallel to the accumulators; 0: needs no field
+  std::vector<NumberTypes> key_types_;
+  std::vector<NumberTypes> value_types_;
+  const std::string null_key_ = FirstKeyOfClass(KeyClass::kNull);
+  absl::flat_hash_map<std::string, Group> groups_;  // by their keys, each with its size before it
+};
+
+}  // namespace alos::engine_internal
+
+#endif  // ALOS_ENGINE_INTERNAL_INDEX_GROUP_H_
