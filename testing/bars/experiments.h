@@ -24,6 +24,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -88,7 +89,8 @@ absl::Status MeasureAllFields(Client& client, const std::string& collection,
 // Whether a server that explains itself says that it went over all documents.
 inline bool IsScan(const Explanation& explanation, std::uint64_t documents) {
   return explanation.documents_examined.has_value() &&
-         *explanation.documents_examined * 10 >= documents * 9;
+         (absl::StartsWith(explanation.plan, "scan of all documents") ||
+          *explanation.documents_examined * 10 >= documents * 9);
 }
 inline bool IsServedByIndex(const Explanation& explanation, std::uint64_t documents) {
   return explanation.documents_examined.has_value() && !IsScan(explanation, documents);

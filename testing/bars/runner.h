@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "alos/base/status_macros.h"
@@ -45,7 +46,7 @@ struct Explanation {
   std::optional<std::uint64_t> keys_examined;
   std::optional<std::uint64_t> documents_examined;
   std::optional<std::uint64_t> bytes_read;
-  std::string plan;  // text, or JSON
+  std::string plan;  // text, with the names of the indexes
 
   // From the result of a request with `explain`; from that of a server that does not know it, none.
   static Explanation Of(std::string_view result);
@@ -140,6 +141,14 @@ inline Explanation Explanation::Of(std::string_view result) {
   explanation.bytes_read = number("bytes_read");
   if (const std::optional<ValueView> plan = view.Find("plan")) {
     explanation.plan = plan->IsString() ? std::string(plan->AsString()) : ToJson(*plan);
+  }
+  if (const std::optional<ValueView> indexes = view.Find("indexes");
+      indexes.has_value() && indexes->IsArray() && indexes->size() != 0) {
+    std::vector<std::string> names;
+    for (const ValueView index : indexes->elements()) {
+      if (index.IsString()) names.emplace_back(index.AsString());
+    }
+    absl::StrAppend(&explanation.plan, ": ", absl::StrJoin(names, ", "));
   }
   return explanation;
 }
