@@ -502,8 +502,24 @@ TEST(TrigramProbe, SeesTrigramsWhereverTheyAre) {
     }
     for (std::size_t i = 0; i < size; ++i) {
       EXPECT_TRUE(probe->MayMatch(std::string(text).replace(i, 1, "\xc3"))) << size << " " << i;
+      EXPECT_FALSE(probe->MayMatch(std::string(text).replace(i, 1, "\xd0\x96")))
+          << size << " " << i;
     }
   }
+  // No code point may turn up in a trigram of ASCII, or vanish, unseen.
+  const auto ascii = probe_of("abc");
+  for (int rune = 0x80; rune <= 0x10FFFF; ++rune) {
+    if (rune >= 0xD800 && rune < 0xE000) continue;
+    const std::string text = Utf8(rune);
+    if (ascii->MayMatch(text)) continue;
+    const std::string folded = Folded(text);
+    ASSERT_FALSE(folded.empty()) << std::hex << rune;
+    ASSERT_TRUE(std::all_of(folded.begin(), folded.end(), [](char c) { return (c & 0x80) != 0; }))
+        << std::hex << rune;
+  }
+  EXPECT_FALSE(
+      ascii->MayMatch("\xf0\x9f\x98\x80 ab\xd0\x96"
+                      "c"));
   EXPECT_FALSE(probe_of("[0-9]{5}").has_value());
   EXPECT_FALSE(probe_of("abc|x").has_value());
   EXPECT_TRUE(probe_of("\u0416\u0416")->MayMatch("\u0436\u0416"));
