@@ -40,6 +40,7 @@
 #include "alos/engine/internal/collections.h"
 #include "alos/engine/internal/cursor_table.h"
 #include "alos/engine/internal/describe_id.h"
+#include "alos/engine/internal/index_group.h"
 #include "alos/engine/internal/index_reader.h"
 #include "alos/engine/internal/indexer.h"
 #include "alos/engine/internal/scan_cursor.h"
@@ -144,7 +145,8 @@ class BasicDatabase {
   // Runs the pipeline over a snapshot: at `read_timestamp` or the newest one.
   absl::Status Aggregate(std::string_view collection, const Pipeline& pipeline,
                          absl::FunctionRef<bool(ValueView)> visit,
-                         std::optional<std::uint64_t> read_timestamp = std::nullopt);
+                         std::optional<std::uint64_t> read_timestamp = std::nullopt,
+                         Explain* explain = nullptr);
 
   // --- Collections
 
@@ -294,6 +296,13 @@ class BasicDatabase {
   // Wants indexes that nobody created.
   void WantIndexes(Collection& collection, absl::Span<const std::string> paths,
                    std::string_view reason, Explain* explain);
+
+  // Runs a pipeline over a collection (nullptr: an empty one), its first stages in the indexes
+  // where they can do that.
+  absl::Status RunPipeline(Collection* collection, const Pipeline& pipeline,
+                           std::uint64_t timestamp, absl::FunctionRef<bool(ValueView)> visit,
+                           const PipelineLimits& limits, const PipelineEnvironment& environment,
+                           Explain* explain);
 
   // Wants an index of several fields, once such a query has come often enough.
   void WantCompound(Collection& collection, std::vector<std::string> paths,
@@ -1504,18 +1513,75 @@ template <class Policies>
 absl::Status BasicDatabase<Policies>::Aggregate(std::string_view collection,
                                                 const Pipeline& pipeline,
                                                 absl::FunctionRef<bool(ValueView)> visit,
-                                                std::optional<std::uint64_t> read_timestamp) {
+                                                std::optional<std::uint64_t> read_timestamp,
+                                                Explain* explain) {
   const std::uint64_t timestamp = read_timestamp.value_or(durability_->visible_timestamp());
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
+  return RunPipeline(found, pipeline, timestamp, visit, PipelineLimits(), PipelineEnvironment(),
+                     explain);
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::RunPipeline(Collection* collection, const Pipeline& pipeline,
+                                                  std::uint64_t timestamp,
+                                                  absl::FunctionRef<bool(ValueView)> visit,
+                                                  const PipelineLimits& limits,
+                                                  const PipelineEnvironment& environment,
+                                                  Explain* explain) {
   const Filter& filter =
       pipeline.leading_match() != nullptr ? *pipeline.leading_match() : MatchEverything();
+  const auto count_returned = [&](ValueView document) {
+    if (explain != nullptr) ++explain->returned;
+    return visit(document);
+  };
+  const bool may_use_index = collection != nullptr && !pipeline.has_own_source() &&
+                             !filter.id_candidates() && !filter.may_fail();
+  if (const GroupShape* shape = pipeline.leading_group(); shape != nullptr && may_use_index) {
+    using IndexGroup = engine_internal::IndexGroup<Policies>;
+    WantIndexes(*collection, IndexGroup::Paths(*shape), "group", explain);
+    const std::optional<absl::StatusOr<bool>> grouped =
+        WithIndexes(*collection, filter, timestamp, explain, true,
+                    [&](IndexReader& reader, const IndexPredicate& predicate,
+                        const IndexState& state) -> absl::StatusOr<bool> {
+                      IndexGroup group(&reader, &state, &filter, shape);
+                      ALOS_ASSIGN_OR_RETURN(const bool folded, group.Fold(predicate));
+                      if (!folded) return false;
+                      if (explain != nullptr) explain->plan = Explain::kPlanGroup;
+                      ALOS_RETURN_IF_ERROR(pipeline.RunFrom(
+                          shape->next_stage, [&](auto&& push) { group.Emit(push); }, count_returned,
+                          limits, environment));
+                      return true;
+                    });
+    if (grouped) {
+      ALOS_RETURN_IF_ERROR(grouped->status());
+      if (**grouped) return absl::OkStatus();
+    }
+  }
+  const std::optional<Pipeline::LeadingSort> sort = pipeline.leading_sort();
+  if (sort && sort->limit && may_use_index) {
+    FindQuery query;
+    query.sort = sort->sort;
+    query.skip = sort->skip;
+    query.limit = *sort->limit;
+    query.sort_bytes_max = limits.stage_memory_bytes_max;
+    Explain found;
+    query.explain = explain != nullptr ? explain : &found;
+    return pipeline.RunFrom(
+        sort->next_stage,
+        [&](auto&& push) {
+          return FindSorted(*collection, query, filter, timestamp,
+                            [&](ValueView document) { return push(document); });
+        },
+        visit, limits, environment);
+  }
   return pipeline.Run(
       [&](auto&& push) -> absl::Status {
-        if (found == nullptr) return absl::OkStatus();
-        return VisitMatches(*found, filter, timestamp,
-                            [&](ValueView document) { return push(document); });
+        if (collection == nullptr) return absl::OkStatus();
+        return VisitMatches(
+            *collection, filter, timestamp, [&](ValueView document) { return push(document); },
+            explain);
       },
-      visit);
+      count_returned, limits, environment);
 }
 
 template <class Policies>

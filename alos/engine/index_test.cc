@@ -521,6 +521,82 @@ TEST_F(IndexTest, CompoundIndexesLeadToTheFirstInOrder) {
   EXPECT_EQ(after[1], expected[0]);
 }
 
+// $group out of columns gives what $group over documents gives, for every kind of field.
+TEST_F(IndexTest, GroupsFromColumnsAreThoseOfTheDocuments) {
+  int next_id = 0;
+  while (next_id < 3000) Insert(RandomDocument(next_id++));
+  const std::vector<std::string> pipelines = {
+      "[{$group: {_id: '$n', count: {$sum: 1}}}]",
+      "[{$match: {n: {$lt: 40}}}, {$group: {_id: '$n', c: {$count: {}}, lo: {$min: '$s'}, hi: "
+      "{$max: "
+      "'$u'}}}]",
+      "[{$group: {_id: null, total: {$sum: '$n'}, average: {$avg: '$n'}}}]",
+      "[{$match: {s: {$regex: 'w1'}}}, {$group: {_id: {n: '$n', m: '$missing'}, x: {$max: '$n'}}}]",
+      "[{$group: {_id: '$a', count: {$sum: 2}}}]",
+      "[{$group: {_id: '$o.b', count: {$sum: 1}, average: {$avg: '$e'}}}]",
+      "[{$match: {n: 7}}, {$count: 'n'}]",
+      "[{$sortByCount: '$n'}]",
+  };
+  const auto run = [&](const std::string& text, Explain* explain) {
+    const ShellDocument specification(text);
+    const absl::StatusOr<Pipeline> pipeline = Pipeline::Compile(specification.view());
+    EXPECT_TRUE(pipeline.ok()) << pipeline.status();
+    std::vector<std::string> result;
+    const absl::Status status = database_->Aggregate(
+        "c", *pipeline,
+        [&](ValueView document) {
+          result.emplace_back(ToJson(document));
+          return true;
+        },
+        std::nullopt, explain);
+    EXPECT_TRUE(status.ok()) << status;
+    return Sorted(std::move(result));
+  };
+  int from_columns = 0;
+  for (int round = 0; round < 4; ++round) {
+    std::vector<std::vector<std::string>> expected;
+    options_.automatic_indexes = false;
+    Reopen();
+    const ShellDocument nothing("{$comment: 'all'}");
+    for (const std::string& text : pipelines) {
+      // Without indexes that a group could use.
+      int dropped = 0;
+      std::vector<std::string> names;
+      ASSERT_TRUE(database_
+                      ->ListIndexes("c",
+                                    [&](ValueView index) {
+                                      names.emplace_back(index.Find("name")->AsString());
+                                      ++dropped;
+                                    })
+                      .ok());
+      for (const std::string& name : names) ASSERT_TRUE(database_->DropIndex("c", name).ok());
+      expected.push_back(run(text, nullptr));
+    }
+    options_.automatic_indexes = true;
+    Reopen();
+    for (const std::string& text : pipelines) run(text, nullptr);
+    ASSERT_TRUE(*database_->WaitForIndexes("c"));
+    for (std::size_t i = 0; i < pipelines.size(); ++i) {
+      SCOPED_TRACE(pipelines[i]);
+      Explain explain;
+      EXPECT_EQ(run(pipelines[i], &explain), expected[i]);
+      from_columns += explain.plan == Explain::kPlanGroup;
+    }
+    // Some of it dead, some of it not indexed yet.
+    const ShellDocument change("{$inc: {n: 1}}");
+    const ShellDocument which("{n: {$gte: 90}}");
+    const auto updated =
+        database_->UpdateMany("c", *Filter::Compile(which.view()), *Update::Compile(change.view()));
+    ASSERT_TRUE(updated.ok()) << updated.status();
+    Insert(RandomDocument(next_id++));
+    Explain explain;
+    const std::vector<std::string> now = run("[{$group: {_id: null, n: {$sum: 1}}}]", &explain);
+    EXPECT_EQ(now.size(), 1u);
+    EXPECT_NE(now[0].find(absl::StrCat(next_id)), std::string::npos) << now[0];
+  }
+  EXPECT_GE(from_columns, 4 * 5);
+}
+
 TEST_F(IndexTest, DroppedIndexesAndCollectionsAreGone) {
   for (int i = 0; i < 100; ++i) Insert(absl::StrCat("{_id: ", i, ", n: ", i, "}"));
   ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());

@@ -130,7 +130,7 @@ struct DeadRows {
 };
 
 struct Segment {
-  static constexpr std::uint32_t kRowsMax = std::uint32_t{1} << 22;
+  static constexpr std::uint32_t kRowsMax = std::uint32_t{1} << 24;
 
   std::uint64_t number = 0;  // of its files; never used again
   std::uint32_t rows = 0;

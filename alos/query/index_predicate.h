@@ -39,6 +39,7 @@
 #include "alos/index/segment.h"
 #include "alos/index/text_scan.h"
 #include "alos/query/filter.h"
+#include "alos/query/internal/verdict_kernels.h"
 #include "re2/re2.h"
 
 namespace alos {
@@ -296,6 +297,10 @@ class SegmentPredicate {
   }
   // Some predicate is a scan over text that no trigram of an index helps with.
   bool scans_text() const { return scans_text_; }
+  // Every row of the segment matches and is live.
+  bool takes_everything() const {
+    return predicate_.nodes()[0].kind == Kind::kTrue && dead_ == nullptr;
+  }
   // Each verdict is kNo or kYes.
   bool is_exact() const { return IsExact(0); }
 
@@ -393,12 +398,12 @@ class SegmentPredicate {
   template <class Visit>
   void ScanRows(std::uint32_t begin, std::uint32_t end, Counters* counters, Visit&& visit) const {
     std::vector<Block> scratch(DepthOf(0) + 1);
-    const bool everything = predicate_.nodes()[0].kind == IndexPredicate::Kind::kTrue;
+    const bool everything = takes_everything();
     for (std::uint32_t first = begin; first < end; first += kBatchRows) {
       RowBatch batch;
       batch.first = first;
       batch.size = std::min(kBatchRows, end - first);
-      if (!everything || dead_ != nullptr) {
+      if (!everything) {
         std::uint8_t* verdicts = scratch[0].data();
         EvaluateBlock(0, first, batch.size, scratch.data());
         if (dead_ != nullptr) ClearDead(first, batch.size, verdicts);
@@ -1012,7 +1017,7 @@ class SegmentPredicate {
         for (std::size_t i = index + 1; i < end; i += predicate_.nodes()[i].subtree_size) {
           EvaluateBlock(i, first, size, scratch + 1);
           const std::uint8_t* child = scratch[1].data();
-          for (std::uint32_t k = 0; k < size; ++k) out[k] = std::min(out[k], child[k]);
+          query_internal::MinInto(child, size, out);
         }
         return;
       case Kind::kOr:
@@ -1020,13 +1025,12 @@ class SegmentPredicate {
         for (std::size_t i = index + 1; i < end; i += predicate_.nodes()[i].subtree_size) {
           EvaluateBlock(i, first, size, scratch + 1);
           const std::uint8_t* child = scratch[1].data();
-          for (std::uint32_t k = 0; k < size; ++k) out[k] = std::max(out[k], child[k]);
+          query_internal::MaxInto(child, size, out);
         }
         return;
       case Kind::kNot:
         EvaluateBlock(index + 1, first, size, scratch + 1);
-        for (std::uint32_t k = 0; k < size; ++k)
-          out[k] = static_cast<std::uint8_t>(2 - scratch[1][k]);
+        query_internal::Mirror(scratch[1].data(), size, out);
         return;
       case Kind::kLeaf:
         EvaluateLeafBlock(index, first, size, out);
@@ -1047,10 +1051,8 @@ class SegmentPredicate {
       codes += first;
       if (leaf.mode == Mode::kIntervals && leaf.intervals.size() == 1 && leaf.table.empty()) {
         const Interval interval = leaf.intervals[0];
-        const Code width = interval.end - interval.first;
-        const auto verdict = static_cast<std::uint8_t>(interval.verdict);
-        for (std::uint32_t k = 0; k < size; ++k)
-          out[k] = static_cast<Code>(codes[k]) - interval.first < width ? verdict : 0;
+        query_internal::TestInterval(codes, size, interval.first, interval.end - interval.first,
+                                     static_cast<std::uint8_t>(interval.verdict), out);
       } else if (!leaf.table.empty()) {
         for (std::uint32_t k = 0; k < size; ++k)
           out[k] = codes[k] <= key_count ? leaf.table[codes[k]] : std::uint8_t{0};

@@ -42,9 +42,10 @@ namespace alos::engine_internal {
 
 // One $group over one IndexReader. Used once.
 //
-// What it cannot do exactly as a $group over the documents would, it leaves alone (Run says false):
-// arrays and objects in the fields, keys that were cut, integers and doubles mixed in a field
-// (whose type would the sum have?), integers beyond 2^53, more than a million groups in a segment.
+// What it cannot do exactly as a $group over the documents would, it leaves alone (Fold says
+// false): arrays and objects in the fields, keys that were cut, integers and doubles mixed in a
+// field (whose type would the sum have?), integers beyond 2^53, more than a million groups in a
+// segment.
 //
 // Threads: one; it starts helpers for long scans. Lifetime: everything must outlive it.
 // Cost: two or three loads a row, on all cores.
@@ -65,9 +66,8 @@ class IndexGroup {
     return paths;
   }
 
-  // Calls `push` with each group's document until it returns false. False: nothing was done.
-  absl::StatusOr<bool> Run(const IndexPredicate& predicate,
-                           absl::FunctionRef<bool(ValueView)> push) {
+  // Finds the groups. False: it cannot, and nothing has been done.
+  absl::StatusOr<bool> Fold(const IndexPredicate& predicate) {
     if (!FindIndexes()) return false;
     ALOS_ASSIGN_OR_RETURN(
         const bool folded,
@@ -77,10 +77,21 @@ class IndexGroup {
               FoldSegment(index, rows, counters);
             }));
     if (!folded) return false;
-    ALOS_ASSIGN_OR_RETURN(const bool has_tail, FoldTail());
-    if (!has_tail) return false;
-    Emit(push);
-    return true;
+    return FoldTail();
+  }
+
+  // Calls `push` with each group's document until it returns false.
+  void Emit(absl::FunctionRef<bool(ValueView)> push) const {
+    std::string bytes;
+    for (const auto& [key, group] : groups_) {
+      bytes.clear();
+      Builder builder(&bytes);
+      builder.StartDocument();
+      AppendId(key, &builder);
+      for (std::size_t i = 0; i < shape_.accumulators.size(); ++i) AppendResult(i, group, &builder);
+      builder.EndDocument();
+      if (!push(ValueView::FromTrusted(bytes))) return;
+    }
   }
 
  private:
@@ -105,6 +116,7 @@ class IndexGroup {
   struct Numbers {
     std::vector<double> values;
     std::vector<std::uint8_t> is_number;
+    bool all_numbers = false;  // every row has one
   };
 
   // What one thread has of one segment: groups by number.
@@ -232,6 +244,7 @@ class IndexGroup {
           numbers[i].values[code] = all[code];
           numbers[i].is_number[code] = 1;
         }
+        numbers[i].all_numbers = values[i]->CountEntries(first, end) == segment.rows;
       } else {
         // Neither missing nor null.
         counted[i] = {values[i]->LowerBound(EndKeyOfClass(KeyClass::kNull)),
@@ -253,80 +266,136 @@ class IndexGroup {
       }
       return partial;
     };
+    // Every row is taken: how many each group of one key has is in the dictionary.
+    const bool counts_known =
+        keys.size() == 1 && rows.takes_everything() && !reader_.has_excluded();
     const auto add = [&](const RowBatch& batch, Partial* partial) {
-      std::uint32_t numbers_of_groups[SegmentPredicate::kBatchRows] = {};
-      std::uint8_t takes[SegmentPredicate::kBatchRows];
-      for (std::uint32_t k = 0; k < batch.size; ++k) {
-        takes[k] = batch.verdict(k) == Verdict::kYes &&
-                   (!reader_.has_excluded() || !reader_.IsExcluded(index, batch.row(k)));
+      // The rows that are taken: nullptr for all of the batch.
+      std::uint32_t taken[SegmentPredicate::kBatchRows];
+      const std::uint32_t* chosen = batch.rows;
+      std::uint32_t size = batch.size;
+      if (batch.verdicts != nullptr || reader_.has_excluded()) {
+        size = 0;
+        for (std::uint32_t k = 0; k < batch.size; ++k) {
+          taken[size] = batch.row(k);
+          size += batch.verdict(k) == Verdict::kYes && !reader_.IsExcluded(index, batch.row(k));
+        }
+        chosen = taken;
       }
+      std::uint32_t group[SegmentPredicate::kBatchRows] = {};
       for (std::size_t i = 0; i < keys.size(); ++i) {
+        const Code code_max = keys[i]->key_count();
+        const std::uint32_t stride = strides[i];
         keys[i]->VisitColumn([&](const auto* codes) {
-          const Code code_max = keys[i]->key_count();
-          for (std::uint32_t k = 0; k < batch.size; ++k)
-            numbers_of_groups[k] += strides[i] * std::min<Code>(codes[batch.row(k)], code_max);
+          if (chosen == nullptr) {
+            codes += batch.first;
+            for (std::uint32_t k = 0; k < size; ++k)
+              group[k] += stride * std::min<Code>(codes[k], code_max);
+          } else {
+            for (std::uint32_t k = 0; k < size; ++k)
+              group[k] += stride * std::min<Code>(codes[chosen[k]], code_max);
+          }
         });
       }
-      for (std::uint32_t k = 0; k < batch.size; ++k)
-        partial->counts[numbers_of_groups[k]] += takes[k];
+      if (!counts_known) {
+        for (std::uint32_t k = 0; k < size; ++k) ++partial->counts[group[k]];
+      }
       for (std::size_t i = 0; i < values.size(); ++i) {
         if (values[i] == nullptr) continue;
         typename Partial::Sums& sums = partial->sums[i];
+        const Code code_max = values[i]->key_count();
         values[i]->VisitColumn([&](const auto* codes) {
-          const Code code_max = values[i]->key_count();
-          if (IsSum(i)) {
-            const double* const value = numbers[i].values.data();
-            const std::uint8_t* const is_number = numbers[i].is_number.data();
-            for (std::uint32_t k = 0; k < batch.size; ++k) {
-              const Code code = std::min<Code>(codes[batch.row(k)], code_max);
-              if (takes[k] == 0 || is_number[code] == 0) continue;
-              ++sums.counts[numbers_of_groups[k]];
-              sums.sums[numbers_of_groups[k]] += value[code];
-            }
-          } else {
+          const auto code_of = [&](std::uint32_t k) {
+            return std::min<Code>(chosen == nullptr ? codes[batch.first + k] : codes[chosen[k]],
+                                  code_max);
+          };
+          if (!IsSum(i)) {
             const bool is_min = shape_.accumulators[i].kind == Kind::kMin;
-            for (std::uint32_t k = 0; k < batch.size; ++k) {
-              const Code code = codes[batch.row(k)];
-              if (takes[k] == 0 || code < counted[i].first || code >= counted[i].second) continue;
-              Code& extreme = sums.extremes[numbers_of_groups[k]];
+            for (std::uint32_t k = 0; k < size; ++k) {
+              const Code code = code_of(k);
+              if (code < counted[i].first || code >= counted[i].second) continue;
+              Code& extreme = sums.extremes[group[k]];
               if (extreme == kMissingCode || (is_min ? code < extreme : code > extreme))
                 extreme = code;
             }
+            return;
+          }
+          const double* const value = numbers[i].values.data();
+          double* const sum = sums.sums.data();
+          if (numbers[i].all_numbers) {
+            if (chosen == nullptr) {
+              codes += batch.first;
+              for (std::uint32_t k = 0; k < size; ++k)
+                sum[group[k]] += value[std::min<Code>(codes[k], code_max)];
+            } else {
+              for (std::uint32_t k = 0; k < size; ++k) sum[group[k]] += value[code_of(k)];
+            }
+            return;
+          }
+          const std::uint8_t* const is_number = numbers[i].is_number.data();
+          for (std::uint32_t k = 0; k < size; ++k) {
+            const Code code = code_of(k);
+            sum[group[k]] += value[code];
+            sums.counts[group[k]] += is_number[code];
           }
         });
       }
       return true;
     };
-    absl::Mutex mutex;
-    const auto merge = [&](const Partial& partial) {
-      absl::MutexLock lock(&mutex);
-      MergePartial(keys, strides, values, partial);
-    };
+    std::unique_ptr<Partial> whole = make();
     if (rows.has_driver()) {
-      const auto partial = make();
-      rows.ForEachBatch(counters, [&](const RowBatch& batch) { return add(batch, partial.get()); });
-      merge(*partial);
-      return;
+      rows.ForEachBatch(counters, [&](const RowBatch& batch) { return add(batch, whole.get()); });
+    } else {
+      rows.PrepareScan();
+      const std::size_t parts = (segment.rows + kPartRows - 1) / kPartRows;
+      const std::size_t workers =
+          std::min<std::size_t>(parts, std::max(1u, std::thread::hardware_concurrency()));
+      absl::Mutex mutex;
+      RunInParallel(workers, [&](std::size_t worker) {
+        const auto partial = make();
+        SegmentPredicate::Counters own;
+        const std::size_t first = parts * worker / workers;
+        const std::size_t end = parts * (worker + 1) / workers;
+        rows.ScanRows(
+            static_cast<std::uint32_t>(first * kPartRows),
+            std::min<std::uint32_t>(segment.rows, static_cast<std::uint32_t>(end * kPartRows)),
+            &own, [&](const RowBatch& batch) { return add(batch, partial.get()); });
+        absl::MutexLock lock(&mutex);
+        Combine(*partial, whole.get());
+        counters->keys_examined += own.keys_examined;
+        counters->bytes_read += own.bytes_read;
+        return true;
+      });
     }
-    rows.PrepareScan();
-    const std::size_t parts = (segment.rows + kPartRows - 1) / kPartRows;
-    const std::size_t workers =
-        std::min<std::size_t>(parts, std::max(1u, std::thread::hardware_concurrency()));
-    RunInParallel(workers, [&](std::size_t worker) {
-      const auto partial = make();
-      SegmentPredicate::Counters own;
-      const std::size_t first = parts * worker / workers;
-      const std::size_t end = parts * (worker + 1) / workers;
-      rows.ScanRows(
-          static_cast<std::uint32_t>(first * kPartRows),
-          std::min<std::uint32_t>(segment.rows, static_cast<std::uint32_t>(end * kPartRows)), &own,
-          [&](const RowBatch& batch) { return add(batch, partial.get()); });
-      merge(*partial);
-      absl::MutexLock lock(&mutex);
-      counters->keys_examined += own.keys_examined;
-      counters->bytes_read += own.bytes_read;
-      return true;
-    });
+    if (counts_known) {
+      for (Code code = 0; code < groups; ++code)
+        whole->counts[code] = static_cast<std::uint32_t>(keys[0]->CountEntries(code, code + 1));
+    }
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (numbers[i].all_numbers) whole->sums[i].counts = whole->counts;
+    }
+    MergePartial(keys, strides, values, *whole);
+  }
+
+  // Adds what one thread has to what all have.
+  void Combine(const Partial& from, Partial* into) const {
+    for (std::size_t group = 0; group < from.counts.size(); ++group)
+      into->counts[group] += from.counts[group];
+    for (std::size_t i = 0; i < from.sums.size(); ++i) {
+      const typename Partial::Sums& sums = from.sums[i];
+      typename Partial::Sums& all = into->sums[i];
+      for (std::size_t group = 0; group < sums.sums.size(); ++group) {
+        all.counts[group] += sums.counts[group];
+        all.sums[group] += sums.sums[group];
+      }
+      const bool is_min = shape_.accumulators[i].kind == Kind::kMin;
+      for (std::size_t group = 0; group < sums.extremes.size(); ++group) {
+        const Code code = sums.extremes[group];
+        Code& extreme = all.extremes[group];
+        if (code == kMissingCode) continue;
+        if (extreme == kMissingCode || (is_min ? code < extreme : code > extreme)) extreme = code;
+      }
+    }
   }
 
   static void AppendPart(std::optional<std::string_view> key, std::string* out) {
@@ -350,17 +419,8 @@ class IndexGroup {
   void MergePartial(const std::vector<const Column*>& keys,
                     const std::vector<std::uint32_t>& strides,
                     const std::vector<const Column*>& values, const Partial& partial) {
-    std::string key;
     std::string scratch;
-    for (std::uint32_t number = 0; number < partial.counts.size(); ++number) {
-      if (partial.counts[number] == 0) continue;
-      key.clear();
-      for (std::size_t i = 0; i < keys.size(); ++i) {
-        const Code code = number / strides[i] % (keys[i]->key_count() + 1);
-        std::optional<std::string_view> part;
-        if (code != kMissingCode) part = keys[i]->Key(code, &scratch);
-        AppendPart(PartOf(part), &key);
-      }
+    const auto merge = [&](std::uint32_t number, const std::string& key) {
       Group& group = GroupOf(key);
       group.count += partial.counts[number];
       for (std::size_t i = 0; i < values.size(); ++i) {
@@ -372,6 +432,34 @@ class IndexGroup {
           AddExtreme(i, values[i]->Key(sums.extremes[number], &scratch), &group.cells[i]);
         }
       }
+    };
+    std::string key;
+    if (keys.size() == 1) {
+      // In the order of the dictionary, which is read from front to back.
+      if (partial.counts[kMissingCode] != 0) {
+        AppendPart(PartOf(std::nullopt), &key);
+        merge(kMissingCode, key);
+      }
+      groups_.reserve(groups_.size() + partial.counts.size());
+      keys[0]->ForEachKey(1, keys[0]->key_count() + 1, [&](Code code, std::string_view bytes) {
+        if (partial.counts[code] == 0) return;
+        key.clear();
+        AppendPart(bytes, &key);
+        merge(code, key);
+      });
+      return;
+    }
+    std::string part_bytes;
+    for (std::uint32_t number = 0; number < partial.counts.size(); ++number) {
+      if (partial.counts[number] == 0) continue;
+      key.clear();
+      for (std::size_t i = 0; i < keys.size(); ++i) {
+        const Code code = number / strides[i] % (keys[i]->key_count() + 1);
+        std::optional<std::string_view> part;
+        if (code != kMissingCode) part = keys[i]->Key(code, &part_bytes);
+        AppendPart(PartOf(part), &key);
+      }
+      merge(number, key);
     }
   }
 
@@ -518,19 +606,6 @@ class IndexGroup {
           AppendKeyValue(cell.extreme, value_types_[i], builder);
         }
         return;
-    }
-  }
-
-  void Emit(absl::FunctionRef<bool(ValueView)> push) const {
-    std::string bytes;
-    for (const auto& [key, group] : groups_) {
-      bytes.clear();
-      Builder builder(&bytes);
-      builder.StartDocument();
-      AppendId(key, &builder);
-      for (std::size_t i = 0; i < shape_.accumulators.size(); ++i) AppendResult(i, group, &builder);
-      builder.EndDocument();
-      if (!push(ValueView::FromTrusted(bytes))) return;
     }
   }
 

@@ -39,6 +39,7 @@
 #include "alos/index/segment.h"
 #include "alos/query/filter.h"
 #include "alos/query/index_predicate.h"
+#include "alos/query/internal/verdict_kernels.h"
 
 namespace alos::engine_internal {
 
@@ -434,6 +435,13 @@ class IndexReader {
                           std::atomic<std::uint64_t>* total, Explain* explain) {
     std::uint64_t count = 0;
     const bool historical = IsHistorical(segment);
+    if (!historical && excluded_.empty() && batch.verdicts != nullptr &&
+        query_internal::CountEqual(batch.verdicts, batch.size,
+                                   static_cast<std::uint8_t>(Verdict::kMaybe)) == 0) {
+      *total += query_internal::CountEqual(batch.verdicts, batch.size,
+                                           static_cast<std::uint8_t>(Verdict::kYes));
+      return absl::OkStatus();
+    }
     for (std::uint32_t k = 0; k < batch.size; ++k) {
       const Verdict verdict = batch.verdict(k);
       if (verdict == Verdict::kNo) continue;

@@ -227,8 +227,9 @@ class Indexer {
  private:
   // Segments this small are not stored: a start reads so much of the logs anyhow.
   static constexpr std::uint32_t kUnstoredRowsMax = 1 << 14;
-  // Rows of one step of following the logs.
+  // Rows of one step of following the logs; the first time, when builders share the segments.
   static constexpr std::uint64_t kStepRows = std::uint64_t{1} << 20;
+  static constexpr std::uint64_t kFirstStepRows = std::uint64_t{1} << 22;
   // Merges of more rows are left to the builders.
   static constexpr std::uint64_t kSmallMergeRows = 1 << 16;
   static constexpr std::uint32_t kTextRowsMin = 1 << 12;
@@ -337,7 +338,7 @@ class Indexer {
       const auto* log = (*shards_)[i]->log();
       if (log != nullptr && log->end() > (*ends)[i]) news.push_back(i);
     }
-    const std::uint64_t step = state.is_usable ? kStepRows : Segment::kRowsMax;
+    const std::uint64_t step = state.is_usable ? kStepRows : kFirstStepRows;
     const std::uint64_t quota = news.empty() ? 0 : std::max<std::uint64_t>(1, step / news.size());
     std::vector<RowLocation> locations;
     std::vector<std::pair<RowLocation, std::uint64_t>> superseded;  // and by which commit
