@@ -53,7 +53,8 @@ class VariableScope {
 struct EvaluationLimits {
   // What the values made for one document (from Reset to Reset) may take.
   std::size_t memory_bytes_max = 100 << 20;
-  // Elements that loops ($map, $filter, $reduce, $in ...) may go through for one document.
+  // Elements that loops ($map, $filter, $reduce, $in ...) may go through for one document; 64 bytes
+  // of large strings, arrays and documents count as one.
   std::uint64_t steps_max = 1'000'000'000;
 };
 

@@ -1290,6 +1290,38 @@ TEST(ExpressionTest, RandomExpressions) {
   EXPECT_GT(evaluated_count, kRounds / 10);
 }
 
+TEST(ExpressionTest, ResultsNestAsDeepAsDocuments) {
+  // The field nests 99 levels: one more is a document's limit, two are beyond it.
+  std::string nested = "'a text, so that the value is of some size'";
+  for (int i = 0; i < 99; ++i) {
+    nested = i % 2 == 0 ? absl::StrCat("[1, ", nested, "]") : absl::StrCat("{k: ", nested, "}");
+  }
+  const std::string document = absl::StrCat("{a: ", nested, "}");
+  EXPECT_EQ(Result("['$a']", document), absl::StrCat("[", nested, "]"));
+  EXPECT_EQ(Result("[['$a']]", document),
+            "error: an expression makes a value that nests deeper than 100 levels");
+  EXPECT_EQ(Result("{x: {y: '$a'}}", document),
+            "error: an expression makes a value that nests deeper than 100 levels");
+}
+
+TEST(ExpressionTest, TimeIsBounded) {
+  const ShellDocument specification(
+      "{$size: {$map: {input: {$range: [0, 1000]}, in: {$sum: {$range: [0, '$$this']}}}}}");
+  const absl::StatusOr<Expression> compiled = Expression::Compile(specification.view());
+  ASSERT_TRUE(compiled.ok()) << compiled.status();
+  EvaluationLimits limits;
+  limits.steps_max = 100'000;
+  EvaluationState state(kNow, limits);
+  EXPECT_EQ(compiled->Evaluate(ValueView(), state).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  // The state is as good as new after Reset.
+  const ShellDocument cheap("{$sum: [1, 2]}");
+  state.Reset();
+  const absl::StatusOr<std::optional<ValueView>> value =
+      Expression::Compile(cheap.view())->Evaluate(ValueView(), state);
+  ASSERT_TRUE(value.ok()) << value.status();
+}
+
 TEST(ExpressionTest, NestingIsBounded) {
   std::string deep = "'$a'";
   for (int i = 0; i < 120; ++i) deep = absl::StrCat("[", deep, "]");

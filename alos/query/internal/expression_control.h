@@ -85,13 +85,13 @@ inline bool EvaluateCond(const Node& node, Evaluation& e, Operand* out) {
 inline absl::StatusOr<const Node*> CompileCond(ExpressionCompiler& compiler, const Operator& op,
                                                ValueView argument) {
   static constexpr std::string_view kNames[] = {"if", "then", "else"};
-  Operator form = op;
-  form.compile = nullptr;
-  if (argument.IsDocument()) form.names = kNames;
-  ALOS_ASSIGN_OR_RETURN(const Node* const node, compiler.CompileOperator(form, argument));
-  // Nodes keep pointing to their row of the table; folded ones have none.
-  if (node->op != nullptr) const_cast<Node*>(node)->op = &op;
-  return node;
+  Node* const node = compiler.NewNode(&EvaluateCond, &op);
+  if (argument.IsDocument()) {
+    ALOS_RETURN_IF_ERROR(compiler.CompileNamed(op, kNames, argument, node));
+  } else {
+    ALOS_RETURN_IF_ERROR(compiler.CompileListed(op, argument, node));
+  }
+  return compiler.FoldIfConstant(node);
 }
 
 inline bool EvaluateIfNull(const Node& node, Evaluation& e, Operand* out) {

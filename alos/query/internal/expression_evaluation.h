@@ -132,39 +132,40 @@ class ExpressionArena {
   const std::size_t limit_bytes_;
 };
 
-// How deep the containers of a value nest: 0 for scalars, 1 for [], 2 for [[]].
-inline std::size_t NestingDepth(ValueView value) {
-  if (!value.IsArray() && !value.IsDocument()) return 0;
-  std::size_t deepest = 0;
-  std::vector<std::uint64_t> pending = {1};  // values to come, per open container
+// Whether the containers of a value nest to `depth_max` levels or more: 0 for scalars, 1 for [], 2
+// for [[]]. REQUIRES: 0 < depth_max <= 100.
+inline bool NestsTo(ValueView value, std::size_t depth_max) {
+  std::array<std::uint64_t, 100> pending{};  // values to come, per open container
+  std::size_t depth = 0;
   const char* p = value.bytes().data();
-  while (!pending.empty()) {
-    if (pending.back() == 0) {
-      pending.pop_back();
-      continue;
-    }
-    --pending.back();
+  do {
     const document_internal::Lead lead = document_internal::kLeads[document_internal::Load8(p)];
+    std::uint64_t children = 0;
     switch (lead.extent) {
       case document_internal::Extent::kFixedArray:
       case document_internal::Extent::kArray16:
       case document_internal::Extent::kArray32:
-        pending.push_back(document_internal::LoadCount(p));
-        p += lead.header_size;
+        children = document_internal::LoadCount(p);
         break;
       case document_internal::Extent::kFixedMap:
       case document_internal::Extent::kMap16:
       case document_internal::Extent::kMap32:
-        pending.push_back(2 * std::uint64_t{document_internal::LoadCount(p)});
-        p += lead.header_size;
+        children = 2 * std::uint64_t{document_internal::LoadCount(p)};
         break;
       default:
         p = document_internal::Skip(p);
+        while (depth > 0 && --pending[depth - 1] == 0) --depth;
         continue;
     }
-    deepest = std::max(deepest, pending.size() - 1);
-  }
-  return deepest;
+    p += lead.header_size;
+    if (depth + 1 >= depth_max) return true;
+    if (children > 0) {
+      pending[depth++] = children;
+    } else {
+      while (depth > 0 && --pending[depth - 1] == 0) --depth;
+    }
+  } while (depth > 0);
+  return false;
 }
 
 // The state of one evaluation at a time.
@@ -235,7 +236,7 @@ class Evaluation {
     return false;
   }
 
-  // Counts `count` elements that are gone through.
+  // Counts `count` elements that are gone through, or 64 times as many bytes.
   bool Charge(std::size_t count) {
     if (count <= steps_max_ - steps_) [[likely]] {
       steps_ += count;
@@ -349,6 +350,8 @@ class Evaluation {
   }
 
   bool StartData(std::string_view header, std::size_t size, char** data, Operand* out) {
+    // Large values take time, too: memory may be used again, and so does not bound it.
+    if (size >= 1024 && !Charge(size / 64)) return false;
     char* const bytes = arena_.Allocate(header.size() + size);
     if (bytes == nullptr) return FailForMemory();
     std::memcpy(bytes, header.data(), header.size());
@@ -359,7 +362,7 @@ class Evaluation {
 
   bool CheckNesting(ValueView child, std::size_t bytes) {
     // A level takes at least a byte.
-    if (bytes < kNestingMax || NestingDepth(child) < kNestingMax) return true;
+    if (bytes < kNestingMax || !NestsTo(child, kNestingMax)) return true;
     return Fail("an expression makes a value that nests deeper than ", kNestingMax, " levels");
   }
 

@@ -25,6 +25,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -192,12 +194,11 @@ class ExpressionCompiler {
   static constexpr std::size_t kDepthMax = 100;
 
   // REQUIRES: `program` outlives the nodes; what is compiled lies in program->bytes.
-  ExpressionCompiler(ExpressionProgram* program, std::vector<Variable> variables,
+  ExpressionCompiler(ExpressionProgram* program, const std::vector<Variable>& variables,
                      std::size_t slot_count, bool has_redact_variables)
-      : program_(*program),
-        variables_(std::move(variables)),
-        slot_count_(slot_count),
-        has_redact_variables_(has_redact_variables) {}
+      : program_(*program), slot_count_(slot_count), has_redact_variables_(has_redact_variables) {
+    for (const Variable& variable : variables) Bind(variable.name, variable.slot);
+  }
 
   absl::StatusOr<const Node*> Compile(ValueView specification) {
     if (++depth_ > kDepthMax) {
@@ -208,8 +209,6 @@ class ExpressionCompiler {
     --depth_;
     return node;
   }
-
-  absl::StatusOr<const Node*> CompileOperator(const Operator& op, ValueView argument);
 
   Node* NewNode(NodeEvaluator evaluate, const Operator* op = nullptr) {
     Node& node = program_.nodes.emplace_back();
@@ -252,7 +251,7 @@ class ExpressionCompiler {
   std::size_t PushVariable(std::string_view name) {
     const std::size_t slot = slot_count_++;
     program_.slot_count = std::max(program_.slot_count, slot_count_);
-    variables_.push_back({std::string(name), slot});
+    Bind(name, slot);
     return slot;
   }
   // Whether a node that was made when there were `nodes_before` of them, or later, looks at `slot`.
@@ -264,10 +263,18 @@ class ExpressionCompiler {
                        });
   }
   std::size_t node_count() const { return program_.nodes.size(); }
-  void PopVariables(std::size_t count) { variables_.resize(variables_.size() - count); }
+  void PopVariables(std::size_t count) {
+    for (; count > 0; --count) {
+      slots_[bound_.back()].pop_back();
+      bound_.pop_back();
+    }
+  }
   // Whether `name` may be given to a variable. CURRENT is the one system variable that may be
   // bound.
   static absl::Status CheckVariableName(std::string_view name);
+
+  // The same from a list, or a single one without brackets.
+  absl::Status CompileListed(const Operator& op, ValueView argument, Node* node);
 
   template <class... Parts>
   static absl::Status Error(const Operator& op, const Parts&... parts) {
@@ -275,13 +282,17 @@ class ExpressionCompiler {
   }
 
  private:
-  std::size_t CurrentSlot() const {
-    std::size_t slot = 0;
-    for (const Variable& variable : variables_) {  // the last one counts
-      if (variable.name == "CURRENT") slot = variable.slot;
-    }
-    return slot;
+  absl::StatusOr<const Node*> CompileOperator(const Operator& op, ValueView argument);
+  void Bind(std::string_view name, std::size_t slot) {
+    slots_[name].push_back(slot);
+    bound_.emplace_back(name);
   }
+  std::optional<std::size_t> FindVariable(std::string_view name) const {
+    const auto found = slots_.find(name);
+    if (found == slots_.end() || found->second.empty()) return std::nullopt;
+    return found->second.back();
+  }
+  std::size_t CurrentSlot() const { return FindVariable("CURRENT").value_or(0); }
   absl::StatusOr<const Node*> CompileAny(ValueView specification);
   absl::StatusOr<const Node*> CompileText(std::string_view text, ValueView whole);
   absl::StatusOr<const Node*> CompileVariable(std::string_view text);
@@ -290,7 +301,9 @@ class ExpressionCompiler {
                                        std::string_view shown);
 
   ExpressionProgram& program_;
-  std::vector<Variable> variables_;
+  // By name, the innermost last; and the names in the order in which they were bound.
+  absl::flat_hash_map<std::string, absl::InlinedVector<std::size_t, 1>> slots_;
+  std::vector<std::string> bound_;
   std::size_t slot_count_;
   const bool has_redact_variables_;
   std::size_t depth_ = 0;
@@ -375,14 +388,8 @@ inline absl::StatusOr<const Node*> ExpressionCompiler::PathFrom(std::size_t slot
 inline absl::StatusOr<const Node*> ExpressionCompiler::CompileVariable(std::string_view text) {
   const std::size_t dot = text.find('.');
   const std::string_view name = text.substr(2, dot == text.npos ? dot : dot - 2);
-  const auto bound = std::find_if(variables_.rbegin(), variables_.rend(),
-                                  [&](const Variable& variable) { return variable.name == name; });
-  std::optional<std::size_t> slot;
-  if (bound != variables_.rend()) {
-    slot = bound->slot;
-  } else if (name == "ROOT" || name == "CURRENT") {
-    slot = 0;
-  }
+  std::optional<std::size_t> slot = FindVariable(name);
+  if (!slot && (name == "ROOT" || name == "CURRENT")) slot = 0;
   if (slot) {
     if (dot != text.npos) return PathFrom(*slot, text.substr(dot + 1), text);
     Node* const node = NewNode(&EvaluateVariable);
@@ -494,13 +501,9 @@ inline absl::Status ExpressionCompiler::CompileNamed(const Operator& op,
   return absl::OkStatus();
 }
 
-inline absl::StatusOr<const Node*> ExpressionCompiler::CompileOperator(const Operator& op,
-                                                                       ValueView argument) {
-  if (op.compile != nullptr) return op.compile(*this, op, argument);
-  Node* const node = NewNode(op.evaluate, &op);
-  if (!op.names.empty()) {
-    ALOS_RETURN_IF_ERROR(CompileNamed(op, op.names, argument, node));
-  } else if (argument.IsArray()) {
+inline absl::Status ExpressionCompiler::CompileListed(const Operator& op, ValueView argument,
+                                                      Node* node) {
+  if (argument.IsArray()) {
     for (const ValueView element : argument.elements()) {
       ALOS_ASSIGN_OR_RETURN(const Node* const compiled, Compile(element));
       node->arguments.push_back(compiled);
@@ -509,18 +512,26 @@ inline absl::StatusOr<const Node*> ExpressionCompiler::CompileOperator(const Ope
     ALOS_ASSIGN_OR_RETURN(const Node* const compiled, Compile(argument));
     node->arguments.push_back(compiled);
   }
+  const auto count = static_cast<std::int64_t>(node->arguments.size());
+  if (count >= op.count_min && count <= op.count_max) return absl::OkStatus();
+  std::string expected = absl::StrCat(op.count_min);
+  if (op.count_max == Operator::kAnyCount) {
+    absl::StrAppend(&expected, " or more");
+  } else if (op.count_max > op.count_min) {
+    absl::StrAppend(&expected, " to ", op.count_max);
+  }
+  return Error(op, "expected ", expected, " argument", expected == "1" ? "" : "s", ", found ",
+               count);
+}
+
+inline absl::StatusOr<const Node*> ExpressionCompiler::CompileOperator(const Operator& op,
+                                                                       ValueView argument) {
+  if (op.compile != nullptr) return op.compile(*this, op, argument);
+  Node* const node = NewNode(op.evaluate, &op);
   if (op.names.empty()) {
-    const auto count = static_cast<std::int64_t>(node->arguments.size());
-    if (count < op.count_min || count > op.count_max) {
-      std::string expected = absl::StrCat(op.count_min);
-      if (op.count_max == Operator::kAnyCount) {
-        absl::StrAppend(&expected, " or more");
-      } else if (op.count_max > op.count_min) {
-        absl::StrAppend(&expected, " to ", op.count_max);
-      }
-      return Error(op, "expected ", expected, " argument", expected == "1" ? "" : "s", ", found ",
-                   count);
-    }
+    ALOS_RETURN_IF_ERROR(CompileListed(op, argument, node));
+  } else {
+    ALOS_RETURN_IF_ERROR(CompileNamed(op, op.names, argument, node));
   }
   if (op.prepare != nullptr) ALOS_RETURN_IF_ERROR(op.prepare(*this, *node));
   return FoldIfConstant(node);

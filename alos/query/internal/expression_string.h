@@ -310,6 +310,7 @@ bool EvaluateIndexOf(const Node& node, Evaluation& e, Operand* out) {
   if (node.arguments.size() > 3 && !TakeInteger(node, e, "the end", values[3], 0, kMax, &end)) {
     return false;
   }
+  if (!e.Charge(text.size() / 64)) return false;
   const auto length = static_cast<std::int64_t>(code_points ? CountCodePoints(text) : text.size());
   if (start > length || end < start) return e.SetInt(-1, out);
   std::size_t from = static_cast<std::size_t>(start);
@@ -495,6 +496,7 @@ bool EvaluateRegex(const Node& node, Evaluation& e, Operand* out) {
     if (wanted == RegexResult::kMatch) return e.SetBool(false, out);
     return wanted == RegexResult::kFirst ? e.SetNull(out) : e.SetArray(mark, out);
   }
+  if (!e.Charge(text.size() / 64)) return false;
   const re2::StringPiece subject(text.data(), text.size());
   if (wanted == RegexResult::kMatch) return e.SetBool(MatchesRegex(*regex, text), out);
 
