@@ -407,6 +407,9 @@ TEST_F(AlosProtocolTest, TextSearchesTheFieldsThatAreDeclaredAsText) {
       "c", {.paths = {"t"}, .is_text = true, .reason = "created by a client"});
   ASSERT_TRUE(created.ok()) << created;
   EXPECT_EQ(Ask(Operation::kFindManyCount, count), R"({"n":1})");
+  EXPECT_EQ(Ask(Operation::kAggregate,
+                R"({"pipeline":[{"$match":{"$text":{"$search":"coffee"}}},{"$count":"n"}]})"),
+            R"([{"n":1}])");
   EXPECT_EQ(Ask(Operation::kUpdateMany,
                 R"({"filter":{"$text":{"$search":"coffee"}},"update":{"$set":{"n":1}}})"),
             R"({"count":1,"updated":1})");
@@ -442,6 +445,11 @@ TEST_F(AlosProtocolTest, UpdatesDeletesUpserts) {
       "update":{"$inc":{"g.$[x]":1}},"arrayFilters":[{"x":0}]})"),
             R"({"inserted":false})");
   EXPECT_EQ(Ask(Operation::kFindById, R"({"id":"g"})"), R"({"_id":"g","g":[80,90,1]})");
+  EXPECT_EQ(
+      Ask(Operation::kUpdateOne,
+          R"({"filter":{"_id":"g"},"update":[{"$set":{"sum":{"$add":[1,2]}}},{"$unset":"g"}]})"),
+      R"({"count":1,"updated":1})");
+  EXPECT_EQ(Ask(Operation::kFindById, R"({"id":"g"})"), R"({"_id":"g","sum":3})");
   Refused(Operation::kUpdateOne,
           R"({"filter":{},"update":{"$set":{"g.$[x]":0}},"array_filters":[{"y":1}]})",
           {"identifier 'x'"});

@@ -120,17 +120,26 @@ class Operations {
   // For writes.
   absl::StatusOr<Database*> Make(const Request& request);
 
-  // A filter on a collection: $text in it searches the fields that have text indexes.
+  // What $text in a specification searches in a collection: the fields that have text indexes.
+  absl::StatusOr<std::vector<std::string>> TextFields(const Request& request,
+                                                      std::string_view collection,
+                                                      ValueView specification) {
+    std::vector<std::string> none;
+    if (specification.bytes().find("$text") == std::string_view::npos) return none;
+    ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+    if (database == nullptr) return none;
+    return database->TextFields(collection);
+  }
   absl::StatusOr<Filter> CompileFilter(const Request& request, std::string_view collection,
                                        ValueView filter) {
     FilterContext context;
-    if (filter.bytes().find("$text") != std::string_view::npos) {
-      ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
-      if (database != nullptr) {
-        ALOS_ASSIGN_OR_RETURN(context.text_fields, database->TextFields(collection));
-      }
-    }
+    ALOS_ASSIGN_OR_RETURN(context.text_fields, TextFields(request, collection, filter));
     return Filter::Compile(filter, context);
+  }
+  absl::StatusOr<Pipeline> CompilePipeline(const Request& request, ValueView stages) {
+    ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> text_fields,
+                          TextFields(request, request.collection, stages));
+    return Pipeline::Compile(stages, text_fields);
   }
 
   static absl::Status NeedCollection(const Request& request) {
@@ -602,7 +611,7 @@ absl::Status Operations<Engine>::Aggregate(const Request& request, std::string* 
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView stages, arguments.Array("pipeline"));
-  ALOS_ASSIGN_OR_RETURN(const Pipeline pipeline, Pipeline::Compile(stages));
+  ALOS_ASSIGN_OR_RETURN(const Pipeline pipeline, CompilePipeline(request, stages));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
   const std::size_t start = StartArray(out);
   std::size_t count = 0;
@@ -630,7 +639,7 @@ absl::Status Operations<Engine>::AggregateStream(const Request& request, std::st
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView stages, arguments.Array("pipeline"));
-  ALOS_ASSIGN_OR_RETURN(const Pipeline pipeline, Pipeline::Compile(stages));
+  ALOS_ASSIGN_OR_RETURN(const Pipeline pipeline, CompilePipeline(request, stages));
   ALOS_ASSIGN_OR_RETURN(std::uint64_t batch, arguments.OptionalCount("batch_size"));
   if (batch == 0) batch = limits_.stream_batch_documents;
   batch = std::min(batch, limits_.stream_batch_documents_max);
