@@ -9,9 +9,13 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "alos/document/builder.h"
 #include "alos/document/value.h"
+#include "alos/engine/explain.h"
 #include "alos/query/filter.h"
 #include "gtest/gtest.h"
+#include "testing/bars/experiments.h"
+#include "testing/bars/runner.h"
 #include "testing/datasets/chat.h"
 
 namespace alos::bars {
@@ -95,6 +99,36 @@ TEST(ChatRequest, AsksForAnExplanation) {
   const ChatRequest request{.operation = Operation::kFindPaginated, .query = "{}", .limit = 5};
   EXPECT_EQ(ToJson(ValueView::FromTrusted(request.Args(true))),
             R"({"query":{},"limit":5,"explain":true})");
+}
+
+// The columns of the table come from what the engine says of itself, by these names.
+TEST(Explanation, ReadsWhatTheEngineSays) {
+  Explain explain;
+  explain.plan = Explain::kPlanIndex;
+  explain.AddIndex("author.id");
+  explain.keys_examined = 3;
+  explain.documents_examined = 2;
+  explain.bytes_read = 1000;
+  const auto encoded = [&explain] {
+    std::string bytes;
+    Builder builder(&bytes);
+    AppendExplain(explain, &builder);
+    return bytes;
+  };
+  const Explanation by_index = Explanation::Of(encoded());
+  EXPECT_EQ(by_index.keys_examined, 3U);
+  EXPECT_EQ(by_index.documents_examined, 2U);
+  EXPECT_EQ(by_index.bytes_read, 1000U);
+  EXPECT_EQ(by_index.plan, "index: author.id");
+  EXPECT_TRUE(IsServedByIndex(by_index, kDocuments));
+  explain.plan = Explain::kPlanScan;
+  EXPECT_TRUE(IsScan(Explanation::Of(encoded()), kDocuments));
+
+  // A server that answers instead of explaining.
+  const Explanation none = Explanation::Of("\x90");
+  EXPECT_FALSE(none.documents_examined.has_value());
+  EXPECT_FALSE(IsScan(none, kDocuments));
+  EXPECT_FALSE(IsServedByIndex(none, kDocuments));
 }
 
 }  // namespace
