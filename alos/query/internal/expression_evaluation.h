@@ -133,7 +133,7 @@ class ExpressionArena {
 };
 
 // Whether the containers of a value nest to `depth_max` levels or more: 0 for scalars, 1 for [], 2
-// for [[]]. REQUIRES: 0 < depth_max <= 100.
+// for [[]]. REQUIRES: 0 < depth_max <= 101.
 inline bool NestsTo(ValueView value, std::size_t depth_max) {
   std::array<std::uint64_t, 100> pending{};  // values to come, per open container
   std::size_t depth = 0;

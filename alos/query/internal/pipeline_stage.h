@@ -294,7 +294,7 @@ inline bool EmitChecked(const Stage& stage, RunContext* context, StageRun* next,
                         std::string_view bytes) {
   const ValueView document = ValueView::FromTrusted(bytes);
   // A level takes at least a byte.
-  if (bytes.size() > Evaluation::kNestingMax && NestingDepth(document) > Evaluation::kNestingMax)
+  if (bytes.size() > Evaluation::kNestingMax && NestsTo(document, Evaluation::kNestingMax + 1))
       [[unlikely]] {
     return context->Fail(stage.RunError("a document of its result nests deeper than ",
                                         Evaluation::kNestingMax, " levels"));
