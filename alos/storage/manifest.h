@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The manifest of a database, `DATA/DB/manifest`: what must be known before any shard is opened.
-// Replaced atomically (alos/storage/atomic_file.h) whenever a collection is created or dropped.
+// Replaced atomically (alos/storage/atomic_file.h) whenever a collection is created or dropped, or
+// an index is by a client.
 //
 //   offset 0   8   "ALOSMAN1"
 //          8   4   size of the document that follows
@@ -35,9 +36,16 @@ inline constexpr std::string_view kManifestFileName = "manifest";
 struct Manifest {
   static constexpr std::uint64_t kFormatVersion = 1;
 
+  // What a reader must know to open a store with a unique index: a writer that did not enforce it
+  // would break it.
+  static constexpr std::string_view kUniqueIndexes = "unique_indexes";
+
   struct Collection {
     std::uint32_t id = 0;
     std::string name;
+    // The indexes that clients created, each an encoded document (AppendIndexDefinition of
+    // alos/index/index_definition.h). nullopt: written by an alos that did not store them here.
+    std::optional<std::vector<std::string>> indexes = std::vector<std::string>();
   };
 
   DatabaseId database_id{};
@@ -50,15 +58,28 @@ struct Manifest {
   std::vector<bool> shards_made;
 };
 
+// Whether any of the stored definitions is of a unique index.
+inline bool HasUniqueIndexes(const Manifest& manifest) {
+  for (const auto& collection : manifest.collections) {
+    if (!collection.indexes) continue;
+    for (const std::string& definition : *collection.indexes) {
+      const std::optional<ValueView> unique = ValueView::FromTrusted(definition).Find("unique");
+      if (unique && unique->IsBool() && unique->AsBool()) return true;
+    }
+  }
+  return false;
+}
+
 inline std::string EncodeManifest(const Manifest& manifest) {
   std::string document;
   Builder builder(&document);
   builder.StartDocument();
   builder.Key("format_version");
   builder.Uint(Manifest::kFormatVersion);
-  // Names of features that a reader must know to open the store; none yet.
+  // Names of features that a reader must know to open the store.
   builder.Key("required_features");
   builder.StartArray();
+  if (HasUniqueIndexes(manifest)) builder.String(Manifest::kUniqueIndexes);
   builder.EndArray();
   builder.Key("database_id");
   builder.Binary({manifest.database_id.data(), manifest.database_id.size()});
@@ -82,6 +103,13 @@ inline std::string EncodeManifest(const Manifest& manifest) {
     builder.Uint(collection.id);
     builder.Key("name");
     builder.String(collection.name);
+    if (collection.indexes) {
+      builder.Key("indexes");
+      builder.StartArray();
+      for (const std::string& definition : *collection.indexes)
+        builder.Raw(ValueView::FromTrusted(definition));
+      builder.EndArray();
+    }
     builder.EndDocument();
   }
   builder.EndArray();
@@ -126,6 +154,7 @@ inline absl::StatusOr<Manifest> DecodeManifest(const std::string& path, std::str
   const std::optional<ValueView> features = view->Find("required_features");
   if (!features || !features->IsArray()) return damaged("no required_features");
   for (const ValueView feature : features->elements()) {
+    if (feature.IsString() && feature.AsString() == Manifest::kUniqueIndexes) continue;
     return absl::FailedPreconditionError(absl::StrCat(
         path, ": the store uses the feature '", feature.IsString() ? feature.AsString() : "?",
         "', which this program does not know; use a newer alos"));
@@ -159,8 +188,18 @@ inline absl::StatusOr<Manifest> DecodeManifest(const std::string& path, std::str
         !name->IsString()) {
       return damaged("a collection without id or name");
     }
-    manifest.collections.push_back(
-        {static_cast<std::uint32_t>(collection_id->AsInt64()), std::string(name->AsString())});
+    auto& added = manifest.collections.emplace_back();
+    added.id = static_cast<std::uint32_t>(collection_id->AsInt64());
+    added.name = std::string(name->AsString());
+    added.indexes.reset();
+    if (const std::optional<ValueView> indexes = entry.Find("indexes")) {
+      if (!indexes->IsArray()) return damaged("the indexes of a collection are no list");
+      added.indexes.emplace();
+      for (const ValueView definition : indexes->elements()) {
+        if (!definition.IsDocument()) return damaged("an index that is no document");
+        added.indexes->emplace_back(definition.bytes());
+      }
+    }
   }
   return manifest;
 }

@@ -10,13 +10,24 @@
 namespace alos {
 namespace {
 
+std::string Index(bool is_unique) {
+  std::string bytes;
+  Builder builder(&bytes);
+  builder.StartDocument();
+  builder.Key("id").Uint(3);
+  builder.Key("unique").Bool(is_unique);
+  builder.EndDocument();
+  return bytes;
+}
+
 Manifest Example() {
   Manifest manifest;
   manifest.database_id.fill('\x11');
   manifest.shard_count = 256;
   manifest.hash_seed = 0xFEDCBA9876543210;
   manifest.next_collection_id = 8;
-  manifest.collections = {{1, "users"}, {7, "Ünïcode"}};
+  manifest.collections = {{1, "users", {}}, {7, "Ünïcode", std::nullopt}};
+  manifest.collections[0].indexes = {Index(false)};
   manifest.shards_made.resize(256);
   manifest.shards_made[9] = true;
   return manifest;
@@ -33,6 +44,27 @@ TEST(ManifestTest, RoundTrip) {
   ASSERT_EQ(decoded->collections.size(), 2u);
   EXPECT_EQ(decoded->collections[1].id, 7u);
   EXPECT_EQ(decoded->collections[1].name, "Ünïcode");
+  EXPECT_EQ(decoded->collections[0].indexes, std::vector<std::string>{Index(false)});
+  // As an alos wrote it that did not know of indexes.
+  EXPECT_EQ(decoded->collections[1].indexes, std::nullopt);
+}
+
+// An alos that ignored a unique index would let duplicates in: it must not open the store.
+TEST(ManifestTest, AUniqueIndexIsARequiredFeature) {
+  const auto features = [](const Manifest& manifest) {
+    const std::string bytes = EncodeManifest(manifest).substr(16);
+    std::vector<std::string> names;
+    for (const ValueView name : ValueView::FromTrusted(bytes).Find("required_features")->elements())
+      names.emplace_back(name.AsString());
+    return names;
+  };
+  Manifest manifest = Example();
+  EXPECT_TRUE(features(manifest).empty());
+  manifest.collections[0].indexes->push_back(Index(true));
+  EXPECT_EQ(features(manifest), std::vector<std::string>{"unique_indexes"});
+  EXPECT_TRUE(DecodeManifest("manifest", EncodeManifest(manifest)).ok());
+  manifest.collections[0].indexes->pop_back();
+  EXPECT_TRUE(features(manifest).empty());
 }
 
 TEST(ManifestTest, EveryFlippedByteAndEveryCutIsFound) {
