@@ -16,6 +16,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -25,9 +26,12 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
@@ -46,6 +50,8 @@
 #include "alos/engine/internal/scan_cursor.h"
 #include "alos/engine/internal/shard.h"
 #include "alos/engine/internal/stored_body.h"
+#include "alos/engine/internal/unique_enforcer.h"
+#include "alos/engine/internal/unique_indexes.h"
 #include "alos/engine/options.h"
 #include "alos/engine/results.h"
 #include "alos/index/index_definition.h"
@@ -71,9 +77,9 @@ class BasicTransaction;
 // acknowledged to its author when it is visible; with the `sync` policy it is durable by then.
 // Lifetime: views given to visitors are valid during the call. The engine must outlive its
 // databases' users, and a transaction must end before the engine closes. Errors: kInvalidArgument
-// for what the caller gave, kAlreadyExists for a duplicate `_id`, kDataLoss for damaged records
-// (naming file, offset and document), kResourceExhausted for a full disk or a limit, kUnavailable
-// once a flush has failed: reads go on, writes are refused.
+// for what the caller gave, kAlreadyExists for a duplicate `_id` or key of a unique index,
+// kDataLoss for damaged records (naming file, offset and document), kResourceExhausted for a full
+// disk or a limit, kUnavailable once a flush has failed: reads go on, writes are refused.
 template <class Policies>
 class BasicDatabase {
  public:
@@ -159,15 +165,31 @@ class BasicDatabase {
 
   // --- Indexes. Those of fields that queries ask about are made without being asked for.
 
-  // Makes an index and waits until it is built. OK when there is one of the same fields.
+  // Makes an index and waits until it is built; durable when it returns OK. OK also when a client
+  // created one of the same fields and the options of `definition` are the same, or none.
+  //   is_unique: no two documents have a key in common (alos/index/unique_keys.h). Enforced by
+  //   every
+  //     commit from here on, in all shards at once. kAlreadyExists when documents violate it now.
+  //   is_sparse, partial_filter: what a unique index does not ask to be unique. Not what is in an
+  //     index: each has all documents, so that every query can use it.
+  //   expire_after_seconds: DeleteExpired().
+  // Errors: kInvalidArgument for what makes no sense, kFailedPrecondition when there is an index of
+  // the fields with other options. After an error there is no more than before.
   absl::Status CreateIndex(std::string_view collection, IndexDefinition definition);
-  // kNotFound when there is none. `name`: the paths, joined by commas.
+  // Durable. kNotFound when there is none. `name`: the paths, joined by commas.
   absl::Status DropIndex(std::string_view collection, std::string_view name);
   absl::Status RebuildIndex(std::string_view collection, std::string_view name);
   // Calls `visit` with the description of each index, a document.
   absl::Status ListIndexes(std::string_view collection, absl::FunctionRef<void(ValueView)> visit);
   // The fields that have text indexes: those that $text of a filter searches (FilterContext).
   absl::StatusOr<std::vector<std::string>> TextFields(std::string_view collection);
+  // Deletes what has expired: where an index has expire_after_seconds, the documents whose field is
+  // a time (an array: its earliest) at least so long ago. In batches, until there are none or
+  // `go_on` returns false; returns how many. The engine calls it once per
+  // EngineOptions::expiry_interval.
+  absl::StatusOr<std::uint64_t> DeleteExpired(absl::FunctionRef<bool()> go_on = [] {
+    return true;
+  });
   // Waits until the indexes of the collection hold everything visible now. False when they never
   // will, because a part of a log is damaged.
   absl::StatusOr<bool> WaitForIndexes(std::string_view collection);
@@ -215,6 +237,9 @@ class BasicDatabase {
   using Indexer = engine_internal::Indexer<Policies>;
   using IndexReader = engine_internal::IndexReader<Policies>;
   using IndexState = engine_internal::IndexState;
+  using UniqueIndexList = engine_internal::UniqueIndexList;
+  using UniqueKeys = engine_internal::UniqueKeys;
+  using UniqueWrite = engine_internal::UniqueWrite;
 
   // What a write wants to do to a document, decided while nobody else can change it.
   struct Decision {
@@ -232,6 +257,9 @@ class BasicDatabase {
 
   absl::Status LoadManifest(bool create);
   absl::Status RecoverShards();
+  absl::Status LoadIndexes();
+  absl::Status LoadStoredIndexes(std::vector<std::pair<Collection*, IndexDefinition>>* unique)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(manifest_mutex_);
   absl::Status SyncShards();
   absl::Status WriteManifest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(manifest_mutex_);
 
@@ -242,9 +270,8 @@ class BasicDatabase {
   std::uint64_t Hash(std::uint32_t collection, std::string_view id) const {
     return engine_internal::DocumentHash(collection, id, context_.hash_seed);
   }
-  // Not the low bits, which choose the slot: a multiplication spreads all of them to the top first.
   Shard& ShardOf(std::uint64_t hash) {
-    return *shards_[((hash * 0x9E3779B97F4A7C15u) >> 32) * shards_.size() >> 32];
+    return *shards_[engine_internal::ShardNumber(hash, shards_.size())];
   }
 
   void Encode(std::string_view raw, StoredBody* body) const {
@@ -259,15 +286,25 @@ class BasicDatabase {
   absl::StatusOr<std::uint64_t> WriteDocument(Collection& collection, std::string_view id,
                                               Decide&& decide);
 
+  // Looks at a document for UniqueWrite.
+  auto FindHolder() const {
+    return [this](std::uint32_t collection, const engine_internal::UniqueIndex& index,
+                  std::string_view key, std::uint64_t holder, std::string* id) {
+      return unique_->FindHolder(collection, index, key, holder, id);
+    };
+  }
+
   // One attempt at the next document that matches, from a position on; used by the *One and *Many
   // operations. `change(current) -> StatusOr<Decision>` is called only when the newest version
-  // matches. `once`: stop after the first.
+  // matches. `once`: stop after the first. `ids`: only these, encoded.
   template <class Change>
   absl::StatusOr<UpdateResult> ChangeMatches(Collection& collection, const Filter& filter,
-                                             bool once, Change&& change);
+                                             bool once, Change&& change,
+                                             const std::vector<std::string>* ids = nullptr);
 
   absl::StatusOr<UpdateResult> UpdateMatches(std::string_view collection, const Filter& filter,
-                                             const Update& update, bool once);
+                                             const Update& update, bool once,
+                                             const std::vector<std::string>* ids = nullptr);
   absl::StatusOr<DeleteResult> DeleteMatches(std::string_view collection, const Filter& filter,
                                              bool once);
   absl::StatusOr<UpsertResult> Upsert(std::string_view collection, const Filter& filter,
@@ -308,6 +345,17 @@ class BasicDatabase {
   void WantCompound(Collection& collection, std::vector<std::string> paths,
                     const std::string& sort_path, Explain* explain);
 
+  static absl::Status CheckIndex(const IndexDefinition& definition);
+  // Makes the index, but does not wait for it. *is_new: it was not there.
+  absl::Status DefineIndex(Collection& collection, IndexDefinition definition, bool* is_new)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(collection.unique.definitions());
+  // Puts the collection's indexes, but the one with the id `but`, into the manifest.
+  absl::Status StoreIndexes(Collection& collection, std::uint32_t but)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(collection.unique.definitions());
+  absl::StatusOr<std::uint64_t> DeleteExpired(Collection& collection,
+                                              const IndexDefinition& definition,
+                                              absl::FunctionRef<bool()> go_on);
+
   absl::Status FindSorted(Collection& collection, const FindQuery& query, const Filter& filter,
                           std::uint64_t timestamp, absl::FunctionRef<bool(ValueView)> visit);
 
@@ -330,6 +378,9 @@ class BasicDatabase {
   // A filter and a sort that together look at so much, so many times, get an index of their own.
   static constexpr std::uint64_t kCostlySortMin = 4096;
   static constexpr std::uint64_t kCompoundWishes = 32;
+  static constexpr std::size_t kIndexesMax = 256;
+  static constexpr std::size_t kExpiredAtOnce = 1000;
+  static constexpr std::int64_t kExpireAfterSecondsMax = std::numeric_limits<std::int32_t>::max();
   // A sort that keeps more documents does not go through an index.
   static constexpr std::uint64_t kIndexSortKeepMax = 100'000;
 
@@ -345,6 +396,8 @@ class BasicDatabase {
   std::atomic<std::uint64_t> torn_bytes_{0};
 
   engine_internal::CursorTable cursors_;
+
+  std::unique_ptr<engine_internal::UniqueEnforcer<Policies>> unique_;
 
   // Behind what its threads use: they flush the shards and write the manifest.
   std::unique_ptr<DurabilityLog> durability_;
@@ -587,8 +640,60 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
   indexer_options.builders = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   indexer_ = std::make_unique<Indexer>(&context_, &shards_, indexer_options,
                                        [this] { return durability_->visible_timestamp(); });
-  for (Collection* collection : collections_.All()) indexer_->Load(collection);
+  unique_ = std::make_unique<engine_internal::UniqueEnforcer<Policies>>(&context_, &shards_);
+  return LoadIndexes();
+}
+
+// What clients created is in the manifest. The rest is in files that may be missing.
+template <class Policies>
+absl::Status BasicDatabase<Policies>::LoadIndexes() {
+  std::vector<std::pair<Collection*, IndexDefinition>> unique;
+  {
+    absl::MutexLock lock(&manifest_mutex_);
+    ALOS_RETURN_IF_ERROR(LoadStoredIndexes(&unique));
+  }
+  for (const auto& [collection, definition] : unique)
+    ALOS_RETURN_IF_ERROR(unique_->Load(collection, definition));
   return absl::OkStatus();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::LoadStoredIndexes(
+    std::vector<std::pair<Collection*, IndexDefinition>>* unique) {
+  bool is_manifest_old = false;
+  for (Manifest::Collection& stored : manifest_.collections) {
+    Collection* collection = collections_.Find(stored.name);
+    std::vector<IndexDefinition> definitions;
+    if (stored.indexes) {
+      for (const std::string& bytes : *stored.indexes) {
+        std::optional<IndexDefinition> definition =
+            ParseIndexDefinition(ValueView::FromTrusted(bytes));
+        if (!definition) {
+          return absl::DataLossError(
+              absl::StrCat(context_.directory, "/", kManifestFileName,
+                           ": the manifest is damaged (an index of collection '", stored.name,
+                           "' without id or fields); restore it from a backup"));
+        }
+        definitions.push_back(*std::move(definition));
+      }
+      indexer_->Load(collection, &definitions);
+    } else {
+      // Of an alos that kept them in the files only.
+      indexer_->Load(collection, nullptr);
+      is_manifest_old = true;
+      stored.indexes.emplace();
+      for (const auto& index : collection->indexes.Copy().indexes) {
+        if (index->definition.is_automatic) continue;
+        definitions.push_back(index->definition);
+        Builder builder(&stored.indexes->emplace_back());
+        AppendIndexDefinition(index->definition, &builder);
+      }
+    }
+    for (const IndexDefinition& definition : definitions) {
+      if (definition.is_unique) unique->emplace_back(collection, definition);
+    }
+  }
+  return is_manifest_old ? WriteManifest() : absl::OkStatus();
 }
 
 template <class Policies>
@@ -691,7 +796,7 @@ absl::StatusOr<engine_internal::Collection*> BasicDatabase<Policies>::FindOrCrea
   if (Collection* other = collections_.Find(name)) return other;
   ALOS_RETURN_IF_ERROR(durability_->health());
   const std::uint32_t id = manifest_.next_collection_id++;
-  manifest_.collections.push_back({id, std::string(name)});
+  manifest_.collections.push_back({id, std::string(name), std::vector<std::string>()});
   const absl::Status written = WriteManifest();
   if (!written.ok()) {
     manifest_.collections.pop_back();  // the id stays used: it may be on disk
@@ -747,10 +852,13 @@ template <class Decide>
 absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection& collection,
                                                                      std::string_view id,
                                                                      Decide&& decide) {
+  unique_->Prepare(&collection);
   const std::uint64_t hash = Hash(collection.id, id);
   Shard& shard = ShardOf(hash);
   const auto guard = context_.epochs->Enter();
   absl::MutexLock lock(&shard.writer());
+  const UniqueIndexList* unique = collection.unique.list();
+  UniqueKeys unique_before;
   ALOS_RETURN_IF_ERROR(shard.EnsureLog());
   const std::uint64_t previous = shard.FindNewest(collection.id, id, hash);
   ALOS_RETURN_IF_ERROR(shard.CheckDamage(collection.id, id, previous));
@@ -760,6 +868,9 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection&
     absl::Status decided;
     ALOS_RETURN_IF_ERROR(shard.VisitDocument(previous, [&](ValueView current) {
       decided = decide(std::optional<ValueView>(current), &decision);
+      // Whatever it has: a document that was stored before the index forbade it can be changed.
+      if (unique != nullptr && decision.action != Decision::Action::kNothing)
+        engine_internal::AppendUniqueKeys(*unique, current, &unique_before).IgnoreError();
     }));
     ALOS_RETURN_IF_ERROR(decided);
   } else {
@@ -767,6 +878,18 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection&
   }
   if (decision.action == Decision::Action::kNothing) return std::uint64_t{0};
   const bool is_put = decision.action == Decision::Action::kPut;
+
+  UniqueWrite unique_write;
+  if (unique != nullptr) {
+    const ValueView next = is_put ? ValueView::FromTrusted(decision.body.raw) : ValueView();
+    UniqueKeys unique_after;
+    if (is_put)
+      ALOS_RETURN_IF_ERROR(engine_internal::AppendUniqueKeys(*unique, next, &unique_after));
+    unique_write.AddDocument(collection.id, collection.name, *unique, hash, id, next,
+                             std::move(unique_before), std::move(unique_after));
+    unique_write.Lock();
+    ALOS_RETURN_IF_ERROR(unique_write.Check(FindHolder()));
+  }
 
   ALOS_ASSIGN_OR_RETURN(const auto mark, shard.PrepareMark());
   auto write = shard.Prepare(collection.id, id, hash, previous, is_put ? &decision.body : nullptr,
@@ -791,7 +914,11 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection&
   const CounterDelta delta{&collection.live_documents, (is_put ? 1 : 0) - (was_live ? 1 : 0)};
   absl::StatusOr<std::uint64_t> committed =
       durability_->Commit(seal, absl::MakeConstSpan(&delta, delta.delta != 0 ? 1 : 0));
-  if (!committed.ok()) shard.Discard();
+  if (!committed.ok()) {
+    shard.Discard();
+  } else {
+    unique_write.Apply();
+  }
   return committed;
 }
 
@@ -1047,22 +1174,64 @@ absl::Status BasicDatabase<Policies>::ExplainMatches(std::string_view collection
 }
 
 template <class Policies>
-absl::Status BasicDatabase<Policies>::CreateIndex(std::string_view collection,
-                                                  IndexDefinition definition) {
+absl::Status BasicDatabase<Policies>::CheckIndex(const IndexDefinition& definition) {
   if (definition.paths.empty() || definition.paths.size() > kIndexPathsMax) {
     return absl::InvalidArgumentError(absl::StrCat("an index has 1 to ", kIndexPathsMax,
                                                    " fields, not ", definition.paths.size()));
   }
-  for (const std::string& path : definition.paths) {
+  for (std::size_t i = 0; i < definition.paths.size(); ++i) {
+    const std::string& path = definition.paths[i];
     ALOS_RETURN_IF_ERROR(Path::Parse(path).status());
     if (path.find(',') != std::string::npos)
       return absl::InvalidArgumentError("the field of an index must not have a comma in its name");
+    if (std::find(definition.paths.begin(), definition.paths.begin() + i, path) !=
+        definition.paths.begin() + i) {
+      return absl::InvalidArgumentError(absl::StrCat("an index has the field '", path, "' twice"));
+    }
   }
+  if (!definition.partial_filter.empty()) {
+    if (definition.is_sparse) {
+      return absl::InvalidArgumentError(
+          "an index is sparse or partial, not both: a partial filter can ask for {$exists: true}");
+    }
+    ALOS_ASSIGN_OR_RETURN(const ValueView bytes, ValueView::Parse(definition.partial_filter));
+    ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(bytes));
+    if (filter.may_fail())
+      return absl::InvalidArgumentError("the filter of a partial index must not have an $expr");
+  }
+  if (definition.expire_after_seconds) {
+    if (definition.paths.size() != 1 || definition.paths[0] == "_id") {
+      return absl::InvalidArgumentError(
+          "documents expire after one field, not several, and not after '_id'");
+    }
+    if (*definition.expire_after_seconds < 0 ||
+        *definition.expire_after_seconds > kExpireAfterSecondsMax) {
+      return absl::InvalidArgumentError(absl::StrCat("documents expire after 0 to ",
+                                                     kExpireAfterSecondsMax, " seconds, not ",
+                                                     *definition.expire_after_seconds));
+    }
+  }
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::CreateIndex(std::string_view collection,
+                                                  IndexDefinition definition) {
+  ALOS_RETURN_IF_ERROR(CheckIndex(definition));
+  definition.id = 0;
+  definition.is_automatic = false;
+  if (definition.reason.empty()) definition.reason = "created by a client";
   definition.types.resize(definition.paths.size());
   definition.created_seconds = absl::ToUnixSeconds(absl::Now());
+  const std::string name = definition.name();
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindOrCreateCollection(collection));
-  indexer_->Want(found, std::move(definition));
+  bool is_new = false;
+  {
+    absl::MutexLock lock(&found->unique.definitions());
+    ALOS_RETURN_IF_ERROR(DefineIndex(*found, std::move(definition), &is_new));
+  }
   if (!indexer_->WaitReady(found)) {
+    if (is_new) DropIndex(collection, name).IgnoreError();
     return absl::UnavailableError(
         "the index was not built: the database is closing, or a part of its log is damaged (see "
         "its log)");
@@ -1071,12 +1240,178 @@ absl::Status BasicDatabase<Policies>::CreateIndex(std::string_view collection,
 }
 
 template <class Policies>
+absl::Status BasicDatabase<Policies>::DefineIndex(Collection& collection,
+                                                  IndexDefinition definition, bool* is_new) {
+  std::optional<IndexDefinition> before;
+  {
+    const IndexState state = collection.indexes.Copy();
+    if (const engine_internal::Index* index = state.FindIndexByName(definition.name()))
+      before = index->definition;
+    if (!before && state.indexes.size() >= kIndexesMax) {
+      return absl::ResourceExhaustedError(absl::StrCat("the collection '", collection.name,
+                                                       "' has ", kIndexesMax,
+                                                       " indexes already; drop one first"));
+    }
+  }
+  if (before && !before->is_automatic) {
+    const auto options = [](const IndexDefinition& of) {
+      return std::tie(of.is_unique, of.is_sparse, of.partial_filter, of.expire_after_seconds);
+    };
+    if (options(definition) != options(*before) &&
+        options(definition) != options(IndexDefinition())) {
+      return absl::FailedPreconditionError(absl::StrCat("there is an index '", before->name(),
+                                                        "' of collection '", collection.name,
+                                                        "' with other options; drop it first"));
+    }
+    if (!definition.is_text || before->is_text) return absl::OkStatus();
+    // $text searches it from now on; the rest stays.
+    definition = *before;
+    definition.is_text = true;
+  }
+  const bool makes_unique = definition.is_unique && !(before && before->is_unique);
+  if (makes_unique) ALOS_RETURN_IF_ERROR(unique_->Create(&collection, definition));
+  // Before the manifest says so: if it did and a crash came, duplicates would be in a unique index.
+  indexer_->Define(&collection, definition);
+  const absl::Status stored = StoreIndexes(collection, 0);
+  if (!stored.ok()) {
+    if (makes_unique) unique_->Remove(&collection, definition.name());
+    if (before) {
+      indexer_->Define(&collection, *before);
+    } else {
+      indexer_->Drop(&collection, definition.name());
+    }
+    return stored;
+  }
+  *is_new = !before;
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::StoreIndexes(Collection& collection, std::uint32_t but) {
+  std::vector<std::string> indexes;
+  for (const auto& index : collection.indexes.Copy().indexes) {
+    if (index->definition.is_automatic || index->definition.id == but) continue;
+    Builder builder(&indexes.emplace_back());
+    AppendIndexDefinition(index->definition, &builder);
+  }
+  absl::MutexLock lock(&manifest_mutex_);
+  const auto stored = std::find_if(
+      manifest_.collections.begin(), manifest_.collections.end(),
+      [&](const Manifest::Collection& candidate) { return candidate.id == collection.id; });
+  if (stored == manifest_.collections.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("the collection '", collection.name, "' was dropped meanwhile"));
+  }
+  ALOS_RETURN_IF_ERROR(durability_->health());
+  stored->indexes.emplace().swap(indexes);
+  const absl::Status written = WriteManifest();
+  if (!written.ok()) stored->indexes->swap(indexes);
+  return written;
+}
+
+template <class Policies>
 absl::Status BasicDatabase<Policies>::DropIndex(std::string_view collection,
                                                 std::string_view name) {
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
-  if (found != nullptr && indexer_->Drop(found, name)) return absl::OkStatus();
-  return absl::NotFoundError(
-      absl::StrCat("there is no index '", name, "' in collection '", collection, "'"));
+  const auto missing = [&] {
+    return absl::NotFoundError(
+        absl::StrCat("there is no index '", name, "' in collection '", collection, "'"));
+  };
+  if (found == nullptr) return missing();
+  absl::MutexLock lock(&found->unique.definitions());
+  std::optional<IndexDefinition> definition;
+  {
+    const IndexState state = found->indexes.Copy();
+    const engine_internal::Index* index = state.FindIndexByName(name);
+    if (index == nullptr) return missing();
+    definition = index->definition;
+  }
+  if (!definition->is_automatic) ALOS_RETURN_IF_ERROR(StoreIndexes(*found, definition->id));
+  if (definition->is_unique) unique_->Remove(found, name);
+  indexer_->Drop(found, name);
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::DeleteExpired(
+    absl::FunctionRef<bool()> go_on) {
+  std::vector<Collection*> collections;
+  {
+    const auto guard = context_.epochs->Enter();
+    collections = collections_.All();
+  }
+  std::uint64_t all = 0;
+  absl::Status first;
+  for (Collection* collection : collections) {
+    for (const auto& index : collection->indexes.Copy().indexes) {
+      const IndexDefinition& definition = index->definition;
+      if (!definition.expire_after_seconds || !go_on()) continue;
+      const absl::StatusOr<std::uint64_t> deleted = DeleteExpired(*collection, definition, go_on);
+      if (!deleted.ok()) {
+        first.Update(deleted.status());
+        continue;
+      }
+      all += *deleted;
+      if (*deleted != 0) {
+        ALOS_LOG(kInfo) << context_.directory << ": deleted " << *deleted
+                        << " expired documents of '" << collection->name << "', by index "
+                        << definition.name();
+      }
+    }
+  }
+  if (!first.ok()) return first;
+  return all;
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::DeleteExpired(
+    Collection& collection, const IndexDefinition& definition, absl::FunctionRef<bool()> go_on) {
+  // Any element of an array that is early enough: so is the earliest then.
+  const absl::Time now = options_.clock ? options_.clock() : absl::Now();
+  const absl::Time until = now - absl::Seconds(*definition.expire_after_seconds);
+  const std::int64_t seconds = absl::ToUnixSeconds(until);
+  const auto nanoseconds = static_cast<std::uint32_t>(std::clamp<std::int64_t>(
+      (until - absl::FromUnixSeconds(seconds)) / absl::Nanoseconds(1), 0, 999'999'999));
+  std::string bytes;
+  Builder builder(&bytes);
+  builder.StartDocument();
+  builder.Key("$and").StartArray();
+  builder.StartDocument();
+  builder.Key(definition.paths[0]).StartDocument();
+  builder.Key("$lte").Time({seconds, nanoseconds});
+  builder.EndDocument();
+  builder.EndDocument();
+  if (!definition.partial_filter.empty())
+    builder.Raw(ValueView::FromTrusted(definition.partial_filter));
+  builder.EndArray();
+  builder.EndDocument();
+  ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(ValueView::FromTrusted(bytes)));
+  std::uint64_t deleted = 0;
+  std::vector<std::string> ids;
+  do {
+    ids.clear();
+    absl::Status status;
+    ALOS_RETURN_IF_ERROR(
+        VisitMatches(collection, filter, durability_->visible_timestamp(), [&](ValueView document) {
+          absl::StatusOr<std::string> id = EncodeId(document.Find("_id").value_or(ValueView()));
+          status = id.status();
+          if (id.ok()) ids.push_back(*std::move(id));
+          return id.ok() && ids.size() < kExpiredAtOnce;
+        }));
+    ALOS_RETURN_IF_ERROR(status);
+    ALOS_ASSIGN_OR_RETURN(const UpdateResult result, ChangeMatches(
+                                                         collection, filter, false,
+                                                         [](ValueView, Decision* decision) {
+                                                           decision->action =
+                                                               Decision::Action::kDelete;
+                                                           return absl::OkStatus();
+                                                         },
+                                                         &ids));
+    deleted += result.modified;
+    // The next batch must not find these again.
+    if (result.commit_timestamp != 0) ALOS_RETURN_IF_ERROR(WaitVisible(result.commit_timestamp));
+  } while (ids.size() == kExpiredAtOnce && go_on());
+  return deleted;
 }
 
 template <class Policies>
@@ -1366,9 +1701,9 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Count(std::string_view co
 
 template <class Policies>
 template <class Change>
-absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(Collection& collection,
-                                                                    const Filter& filter, bool once,
-                                                                    Change&& change) {
+absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(
+    Collection& collection, const Filter& filter, bool once, Change&& change,
+    const std::vector<std::string>* ids) {
   UpdateResult result;
   // Documents are found in a snapshot, and changed only if their newest version still matches.
   const auto change_one = [&](std::string_view id) -> absl::Status {
@@ -1387,8 +1722,9 @@ absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(Collection& 
     result.commit_timestamp = std::max(result.commit_timestamp, timestamp);
     return absl::OkStatus();
   };
-  if (filter.id_candidates()) {
-    for (const std::string& id : *filter.id_candidates()) {
+  if (ids == nullptr && filter.id_candidates()) ids = &*filter.id_candidates();
+  if (ids != nullptr) {
+    for (const std::string& id : *ids) {
       ALOS_RETURN_IF_ERROR(change_one(id));
       if (once && result.matched != 0) break;
     }
@@ -1408,22 +1744,23 @@ absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(Collection& 
 }
 
 template <class Policies>
-absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateMatches(std::string_view collection,
-                                                                    const Filter& filter,
-                                                                    const Update& update,
-                                                                    bool once) {
+absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateMatches(
+    std::string_view collection, const Filter& filter, const Update& update, bool once,
+    const std::vector<std::string>* ids) {
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return UpdateResult{};
   std::string raw;  // outlives what the decision refers to
   return ChangeMatches(
-      *found, filter, once, [&](ValueView current, Decision* decision) -> absl::Status {
+      *found, filter, once,
+      [&](ValueView current, Decision* decision) -> absl::Status {
         raw.clear();
         ALOS_ASSIGN_OR_RETURN(const bool changed, update.Apply(current, filter, &raw));
         if (!changed) return absl::OkStatus();
         decision->action = Decision::Action::kPut;
         Encode(raw, &decision->body);
         return absl::OkStatus();
-      });
+      },
+      ids);
 }
 
 template <class Policies>
@@ -1475,8 +1812,9 @@ template <class Policies>
 absl::StatusOr<UpsertResult> BasicDatabase<Policies>::Upsert(std::string_view collection,
                                                              const Filter& filter,
                                                              const Update& update, bool once) {
-  // Somebody else may insert the same `_id` between our look and our insert: then it is there to be
-  // updated. A second conflict is not about the filter's own id, and is the caller's.
+  // Somebody else may insert the same `_id`, or the same key of a unique index, between our look
+  // and our insert: then it is there to be updated. A conflict that stays is not with what the
+  // filter matches, and is the caller's.
   for (int attempt = 0;; ++attempt) {
     ALOS_ASSIGN_OR_RETURN(const UpdateResult updated, once
                                                           ? UpdateOne(collection, filter, update)
@@ -1490,8 +1828,18 @@ absl::StatusOr<UpsertResult> BasicDatabase<Policies>::Upsert(std::string_view co
       result.commit_timestamp = inserted->commit_timestamp;
       return result;
     }
-    if (!absl::IsAlreadyExists(inserted.status()) || !filter.id_candidates() || attempt == 3)
-      return inserted.status();
+    if (!absl::IsAlreadyExists(inserted.status()) || attempt == 3) return inserted.status();
+    const std::optional<absl::Cord> holder =
+        inserted.status().GetPayload(engine_internal::kDuplicateOfPayload);
+    if (!holder && !filter.id_candidates()) return inserted.status();
+    if (holder) {
+      // It need not be visible yet.
+      const std::vector<std::string> ids = {std::string(*holder)};
+      ALOS_ASSIGN_OR_RETURN(const UpdateResult other,
+                            UpdateMatches(collection, filter, update, once, &ids));
+      if (other.matched != 0)
+        return UpsertResult{other.matched, other.modified, std::nullopt, other.commit_timestamp};
+    }
   }
 }
 

@@ -13,6 +13,7 @@
 #ifndef ALOS_ENGINE_ENGINE_H_
 #define ALOS_ENGINE_ENGINE_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -59,6 +60,8 @@ class BasicEngine {
     auto engine = std::unique_ptr<BasicEngine>(new BasicEngine(file_system, std::move(options)));
     engine->lock_ = std::move(lock);
     engine->maintenance_ = std::thread([raw = engine.get()] { raw->Maintain(); });
+    if (engine->options_.expiry_interval > absl::ZeroDuration())
+      engine->expiry_ = std::thread([raw = engine.get()] { raw->Expire(); });
     return engine;
   }
 
@@ -183,12 +186,38 @@ class BasicEngine {
     }
   }
 
+  // Deletes expired documents, once per expiry_interval.
+  void Expire() {
+    while (true) {
+      {
+        absl::MutexLock lock(&stop_mutex_);
+        if (stop_mutex_.AwaitWithTimeout(absl::Condition(&stop_), options_.expiry_interval)) return;
+      }
+      std::vector<Database*> databases;
+      {
+        absl::ReaderMutexLock lock(&mutex_);
+        for (const auto& [name, database] : databases_) databases.push_back(database.get());
+      }
+      for (Database* database : databases) {
+        const absl::StatusOr<std::uint64_t> deleted = database->DeleteExpired([this] {
+          absl::MutexLock lock(&stop_mutex_);
+          return !stop_;
+        });
+        if (!deleted.ok()) {
+          ALOS_LOG(kError) << database->directory()
+                           << ": deleting expired documents: " << deleted.status();
+        }
+      }
+    }
+  }
+
   void StopMaintenance() {
     {
       absl::MutexLock lock(&stop_mutex_);
       stop_ = true;
     }
     if (maintenance_.joinable()) maintenance_.join();
+    if (expiry_.joinable()) expiry_.join();
   }
 
   FileSystem* const file_system_;
@@ -202,6 +231,7 @@ class BasicEngine {
   absl::Mutex stop_mutex_;
   bool stop_ ABSL_GUARDED_BY(stop_mutex_) = false;
   std::thread maintenance_;
+  std::thread expiry_;
 };
 
 // The engine with the first durability policy of the build: `async` by default.

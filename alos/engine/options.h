@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/time/time.h"
@@ -36,6 +37,11 @@ struct EngineOptions {
   // Per database. When its indexes are larger, automatic ones are dropped, the least useful first.
   // What is stored in files counts too, although the system may take its memory back. 0: no limit.
   std::uint64_t index_bytes_max = 0;
+  // How often documents are looked for that an index says expire (IndexDefinition::
+  // expire_after_seconds). Zero: never, but when BasicDatabase::DeleteExpired() is called.
+  absl::Duration expiry_interval = absl::Minutes(1);
+  // What time it is for them; empty: absl::Now. From any thread.
+  std::function<absl::Time()> clock;
   // A checkpoint of the primary index is written when so much has been appended since the last one.
   std::uint64_t checkpoint_bytes = std::uint64_t{256} << 20;
 };

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,6 +24,7 @@
 #include "absl/types/span.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/database.h"
+#include "alos/engine/internal/unique_indexes.h"
 
 namespace alos {
 
@@ -30,6 +32,10 @@ namespace alos {
 // Nothing is visible to others before Commit(), then all of it is at once, in every shard.
 // Of two transactions that write the same document the first to commit wins; the other's Commit()
 // returns kAborted and nothing of it is visible: begin again.
+// Unique indexes: a write that gives a document a key that another one has, among the transaction's
+// own or among all that is committed by then, returns kAlreadyExists; so does Commit() when
+// somebody else has taken a key meanwhile. A key that the transaction has taken from a document is
+// free.
 //
 // Threads: one at a time. Lifetime: ends before its database does; a transaction that is destroyed
 // without Commit() is rolled back, which costs nothing.
@@ -126,6 +132,7 @@ class BasicTransaction {
 
   void Rollback() {
     writes_.clear();
+    unique_keys_.clear();
     active_ = false;
   }
 
@@ -154,8 +161,61 @@ class BasicTransaction {
       return absl::ResourceExhaustedError(absl::StrCat(
           "the transaction has written more than ", kWritesBytesMax, " bytes; commit it in parts"));
     }
+    ALOS_RETURN_IF_ERROR(TakeUniqueKeys(collection, id, document));
     writes_bytes_ += size;
     writes_.insert_or_assign(Key{&collection, std::string(id)}, std::move(document));
+    return absl::OkStatus();
+  }
+
+  // Looks whether the document's keys are free, and notes them in place of those that an earlier
+  // write gave to it. An error leaves everything as it is.
+  absl::Status TakeUniqueKeys(Collection& collection, std::string_view id,
+                              const std::optional<std::string>& document) {
+    if (collection.unique.list() == nullptr) return absl::OkStatus();
+    database_->unique_->Prepare(&collection);
+    const auto guard = database_->context_.epochs->Enter();
+    const engine_internal::UniqueIndexList* list = collection.unique.list();
+    if (list == nullptr) return absl::OkStatus();
+    engine_internal::UniqueKeys before;
+    engine_internal::UniqueKeys after;
+    const auto own = writes_.find(Key{&collection, std::string(id)});
+    if (own != writes_.end() && own->second) {
+      engine_internal::AppendUniqueKeys(*list, ValueView::FromTrusted(*own->second), &before)
+          .IgnoreError();
+    }
+    const auto name = [&](std::size_t index, std::string_view key) {
+      return absl::StrCat(collection.id, " ", (*list)[index]->definition.name(), " ", key);
+    };
+    if (document) {
+      const ValueView view = ValueView::FromTrusted(*document);
+      ALOS_RETURN_IF_ERROR(engine_internal::AppendUniqueKeys(*list, view, &after));
+      for (std::size_t i = 0; i < after.size(); ++i) {
+        for (const std::string& key : after[i]) {
+          const auto holder = unique_keys_.find(name(i, key));
+          if (holder != unique_keys_.end() && holder->second != id) {
+            return engine_internal::DuplicateKey(collection.name, *(*list)[i], view, key,
+                                                 holder->second);
+          }
+        }
+      }
+      absl::Status status;
+      ALOS_RETURN_IF_ERROR(database_->unique_->VisitHolders(
+          collection.id, *list, after, database_->Hash(collection.id, id),
+          [&](const engine_internal::UniqueIndex& index, std::string_view key,
+              std::string_view other) {
+            // What we have written ourselves was looked at above.
+            if (writes_.contains(Key{&collection, std::string(other)})) return true;
+            status = engine_internal::DuplicateKey(collection.name, index, view, key, other);
+            return false;
+          }));
+      ALOS_RETURN_IF_ERROR(status);
+    }
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      for (const std::string& key : before[i]) unique_keys_.erase(name(i, key));
+    }
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      for (const std::string& key : after[i]) unique_keys_.insert_or_assign(name(i, key), id);
+    }
     return absl::OkStatus();
   }
 
@@ -223,6 +283,8 @@ class BasicTransaction {
   bool active_ = true;
   std::size_t writes_bytes_ = 0;
   absl::btree_map<Key, std::optional<std::string>> writes_;  // nullopt: deleted
+  // Of the documents written: collection, index and key, and the id that has it.
+  absl::flat_hash_map<std::string, std::string> unique_keys_;
 };
 
 // ---- Readers of the API may stop here. ----
@@ -250,6 +312,7 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
         Pending{&key, &document, hash, &database_->ShardOf(hash), false, {}, {}});
     if (document) database_->Encode(*document, &added.body);
   }
+  for (const Pending& one : pending) database_->unique_->Prepare(one.key->collection);
   // One order for all, so that two commits cannot wait for each other.
   std::vector<Shard*> shards;
   shards.reserve(pending.size());
@@ -288,6 +351,28 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
   }
   if (count == 0) return std::uint64_t{0};
 
+  engine_internal::UniqueWrite unique_write;
+  for (Pending& one : pending) {
+    const engine_internal::UniqueIndexList* list = one.key->collection->unique.list();
+    if (list == nullptr) continue;
+    engine_internal::UniqueKeys before;
+    engine_internal::UniqueKeys after;
+    if (one.was_live) {
+      ALOS_RETURN_IF_ERROR(one.shard->VisitDocument(one.write.previous, [&](ValueView current) {
+        engine_internal::AppendUniqueKeys(*list, current, &before).IgnoreError();
+      }));
+    }
+    ValueView next;
+    if (one.document->has_value()) {
+      next = ValueView::FromTrusted(**one.document);
+      ALOS_RETURN_IF_ERROR(engine_internal::AppendUniqueKeys(*list, next, &after));
+    }
+    unique_write.AddDocument(one.key->collection->id, one.key->collection->name, *list, one.hash,
+                             one.key->id, next, std::move(before), std::move(after));
+  }
+  unique_write.Lock();
+  ALOS_RETURN_IF_ERROR(unique_write.Check(database_->FindHolder()));
+
   std::vector<std::pair<Shard*, typename Database::Log::Prepared>> marks;
   for (Shard* shard : shards) {
     auto mark = shard->PrepareMark();
@@ -325,6 +410,7 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
   };
   absl::StatusOr<std::uint64_t> committed = database_->durability_->Commit(seal, deltas);
   if (!committed.ok()) return discard(committed.status());
+  unique_write.Apply();
   return committed;
 }
 

@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "alos/base/epoch.h"
 #include "alos/engine/internal/collection_indexes.h"
+#include "alos/engine/internal/unique_indexes.h"
 
 namespace alos::engine_internal {
 
@@ -27,11 +28,12 @@ inline constexpr std::size_t kNameSizeMax = 255;
 // One collection. Lives as long as its database, dropped or not.
 struct Collection {
   Collection(std::uint32_t id_value, std::string name_value, EpochManager* epochs)
-      : id(id_value), name(std::move(name_value)), indexes(epochs) {}
+      : id(id_value), name(std::move(name_value)), indexes(epochs), unique(epochs) {}
   const std::uint32_t id;
   const std::string name;
   std::atomic<std::int64_t> live_documents{0};  // visible ones
   CollectionIndexes indexes;
+  UniqueIndexes unique;
 };
 
 inline absl::Status CheckCollectionName(std::string_view name) {

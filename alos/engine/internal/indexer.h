@@ -115,17 +115,30 @@ class Indexer {
     return id;
   }
 
+  // Makes the index, or gives the one of its name this definition, which keeps its columns then.
+  // Returns the definition with its id.
+  IndexDefinition Define(Collection* collection, IndexDefinition definition) {
+    collection->indexes.Change([&](IndexState* state) {
+      Define(&definition, state);
+      return true;
+    });
+    ALOS_LOG(kInfo) << context_->directory << ": index " << definition.name() << " on '"
+                    << collection->name << "': " << definition.reason;
+    Activate(collection);
+    return definition;
+  }
+
   // The collection's columns of this index get trigrams.
   void WantText(Collection* collection, Index* index) {
     if (index->wants_text.exchange(true)) return;
     Activate(collection);
   }
 
-  // False when there is no such index.
-  bool Drop(Collection* collection, std::string_view name) {
+  // False when there is no such index. `only_automatic`: nor when a client created it.
+  bool Drop(Collection* collection, std::string_view name, bool only_automatic = false) {
     return collection->indexes.Change([&](IndexState* state) {
       const Index* index = state->FindIndexByName(name);
-      if (index == nullptr) return false;
+      if (index == nullptr || (only_automatic && !index->definition.is_automatic)) return false;
       RemoveIndex(index->definition.id, state);
       return true;
     });
@@ -209,17 +222,23 @@ class Indexer {
   std::uint64_t unstored_bytes() const { return unstored_bytes_.load(std::memory_order_relaxed); }
 
   // Takes what Store has stored of a collection. Before the database is shared. What is missing or
-  // does not fit is built again.
-  void Load(Collection* collection) {
+  // does not fit is built again. Of indexes that clients created there are those of `definitions`,
+  // whatever the file says; nullptr: those of the file.
+  void Load(Collection* collection, const std::vector<IndexDefinition>* definitions) {
     const std::string name = StateFileName(*collection);
     const absl::StatusOr<std::string> bytes =
         ReadWholeFile(*context_->file_system, absl::StrCat(context_->directory, "/", name));
-    if (absl::IsNotFound(bytes.status())) return;
     const absl::Status loaded =
         bytes.ok() ? LoadState(collection, *bytes) : absl::Status(bytes.status());
-    if (!loaded.ok()) {
+    if (!loaded.ok() && !absl::IsNotFound(loaded)) {
       ALOS_LOG(kWarning) << context_->directory << "/" << name << ": " << loaded.message()
                          << "; the indexes are built again when they are wanted";
+    }
+    if (definitions != nullptr) {
+      collection->indexes.Change([&](IndexState* state) {
+        TakeDefinitions(*definitions, state);
+        return true;
+      });
     }
     if (!collection->indexes.Copy().indexes.empty()) Activate(collection);
   }
@@ -560,6 +579,44 @@ class Indexer {
     std::erase_if(state->indexes, [id](const auto& index) { return index->definition.id == id; });
   }
 
+  // Of indexes that clients created `state` has those of `definitions` afterwards.
+  static void TakeDefinitions(const std::vector<IndexDefinition>& definitions, IndexState* state) {
+    std::vector<std::uint32_t> others;
+    for (const auto& index : state->indexes) {
+      const bool is_kept = std::any_of(definitions.begin(), definitions.end(),
+                                       [&](const IndexDefinition& definition) {
+                                         return definition.id == index->definition.id &&
+                                                definition.name() == index->definition.name();
+                                       });
+      const bool is_in_the_way = std::any_of(definitions.begin(), definitions.end(),
+                                             [&](const IndexDefinition& definition) {
+                                               return definition.id == index->definition.id ||
+                                                      definition.name() == index->definition.name();
+                                             });
+      if (!is_kept && (is_in_the_way || !index->definition.is_automatic))
+        others.push_back(index->definition.id);
+    }
+    for (const std::uint32_t id : others) RemoveIndex(id, state);
+    for (IndexDefinition definition : definitions) Define(&definition, state);
+  }
+
+  // Gives *definition the id of the index with its name, or its own, or else a new one.
+  static void Define(IndexDefinition* definition, IndexState* state) {
+    for (auto& index : state->indexes) {
+      if (index->definition.name() != definition->name()) continue;
+      definition->id = index->definition.id;
+      auto defined = std::make_shared<Index>(*definition);
+      defined->wants_text = index->wants_text.load();
+      defined->uses = index->uses.load();
+      defined->last_use_seconds = index->last_use_seconds.load();
+      index = std::move(defined);
+      return;
+    }
+    if (definition->id == 0) definition->id = state->next_index_id;
+    state->next_index_id = std::max(state->next_index_id, definition->id + 1);
+    state->indexes.push_back(std::make_shared<Index>(*definition));
+  }
+
   // A segment that a thread works on; nobody else takes it meanwhile.
   bool Claim(std::uint64_t number) {
     absl::MutexLock lock(&mutex_);
@@ -774,7 +831,7 @@ class Indexer {
     });
     for (const Candidate& candidate : all) {
       if (total <= options_.bytes_max) break;
-      if (!candidate.is_automatic || !Drop(candidate.collection, candidate.name)) continue;
+      if (!candidate.is_automatic || !Drop(candidate.collection, candidate.name, true)) continue;
       total -= candidate.bytes;
       ALOS_LOG(kWarning) << context_->directory << ": index " << candidate.name << " on '"
                          << candidate.collection->name << "' (" << candidate.bytes << " bytes, "

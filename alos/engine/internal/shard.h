@@ -55,6 +55,12 @@ inline std::uint64_t DocumentHash(std::uint32_t collection, std::string_view id,
   return XXH3_64bits_withSeed(id.data(), id.size(), seed + collection * 0x9E3779B97F4A7C15u);
 }
 
+// Which of `count` shards has the documents of this hash. Not the low bits, which choose the slot:
+// a multiplication spreads all of them to the top first.
+inline std::size_t ShardNumber(std::uint64_t hash, std::size_t count) {
+  return ((hash * 0x9E3779B97F4A7C15u) >> 32) * count >> 32;
+}
+
 // Threads: members marked "writer" need the writer role (`writer()`); the others may be called by
 // any thread inside an epoch guard. Views passed to visitors are valid during the call.
 template <class Policies>
@@ -256,6 +262,30 @@ class Shard {
     return VisitDocument(offset, visit, keep);
   }
 
+  // Calls `visit(id, document)` for the newest version, visible or not, of each document with this
+  // hash, until it returns false: there is one, but for a coincidence. kDataLoss when one of them
+  // may be damaged.
+  absl::Status VisitByHash(std::uint32_t collection, std::uint64_t hash,
+                           absl::FunctionRef<bool(std::string_view, ValueView)> visit) {
+    const Log* log = this->log();
+    if (log == nullptr) return absl::OkStatus();
+    absl::Status status;
+    index_.Find(hash, [&](std::uint64_t offset) {
+      status = CheckHeader(offset, log->end());
+      if (!status.ok()) return true;
+      const RecordView record(log->At(offset));
+      if (record.header().kind != RecordKind::kPut || record.header().collection != collection ||
+          DocumentHash(collection, record.id(), context_->hash_seed) != hash) {
+        return false;
+      }
+      bool go_on = true;
+      status =
+          VisitDocument(offset, [&](ValueView document) { go_on = visit(record.id(), document); });
+      return !go_on || !status.ok();
+    });
+    return status;
+  }
+
   // Calls `visit(offset, const RecordHeader&)` for each record from `from` on, in log order, until
   // one was committed after `timestamp_max`, or `records_max` were visited, or the log ends.
   // Returns the offset to go on from. kDataLoss when anything on the way is damaged.
@@ -385,6 +415,48 @@ class Shard {
         owned_log_->Prepare(header, id, body != nullptr ? body->stored() : std::string_view(),
                             body != nullptr ? body->checksum : 0));
     return Write{prepared, collection, id, hash, previous};
+  }
+
+  // Calls `visit(id, hash, document)` for the documents of `collection` whose newest version lies
+  // at or after `from`, visible or not, until it returns false or `records_max` records were looked
+  // at. Returns the offset to go on from, 0 at the end. kDataLoss when anything is damaged, unless
+  // `skip_damaged`.
+  template <class Visit>
+  absl::StatusOr<std::uint64_t> VisitNewest(std::uint32_t collection, std::uint64_t from,
+                                            std::uint64_t records_max, bool skip_damaged,
+                                            Visit&& visit) {
+    const Log* log = this->log();
+    if (log == nullptr) return 0;
+    if (!skip_damaged && !log->damaged().empty()) return Damaged(log->damaged().front().offset, {});
+    const std::uint64_t end = log->end();
+    std::uint64_t offset = std::max(from, Log::kFirstRecordOffset);
+    while (offset < end) {
+      const auto damaged = std::find_if(log->damaged().begin(), log->damaged().end(),
+                                        [&](const DamagedExtent& extent) {
+                                          return extent.offset <= offset && offset < extent.end;
+                                        });
+      if (damaged != log->damaged().end()) {
+        offset = NextRecordOffset(damaged->end);
+        continue;
+      }
+      if (records_max-- == 0) return offset;
+      ALOS_RETURN_IF_ERROR(CheckHeader(offset, end));
+      const RecordView record(log->At(offset));
+      const RecordHeader header = record.header();
+      if (header.kind == RecordKind::kPut && header.collection == collection) {
+        const std::uint64_t hash = DocumentHash(collection, record.id(), context_->hash_seed);
+        if (FindNewest(collection, record.id(), hash) == offset) {
+          bool go_on = true;
+          const absl::Status visited = VisitDocument(
+              offset, [&](ValueView document) { go_on = visit(record.id(), hash, document); },
+              false);
+          if (!skip_damaged) ALOS_RETURN_IF_ERROR(visited);
+          if (!go_on) return 0;
+        }
+      }
+      offset = NextRecordOffset(offset + header.size);
+    }
+    return 0;
   }
 
   // Gives back what was prepared.
