@@ -51,13 +51,13 @@ struct PipelineEnvironment {
   // for "_id".
   std::function<bool(std::string_view collection, std::string_view path)> is_fast;
 
-  // $out: calls `produce(put)` once, where `put` is to be called with each document (one without
-  // `_id` gets one), and makes these the only documents of `collection`: all at once when `produce`
-  // returns OK, and not at all otherwise.
-  using Put = absl::FunctionRef<absl::Status(ValueView document)>;
-  std::function<absl::Status(std::string_view collection,
-                             absl::FunctionRef<absl::Status(Put)> produce)>
-      replace_collection;
+  // $out: begins to replace the documents of `collection`. `put` takes the new ones (one without
+  // `_id` gets one); `commit` makes them the only ones, all at once. Without it nothing changes.
+  struct Replacement {
+    std::function<absl::Status(ValueView document)> put;
+    std::function<absl::Status()> commit;
+  };
+  std::function<absl::StatusOr<Replacement>(std::string_view collection)> replace_collection;
 
   // $merge: finds the newest document of `collection` that `filter` matches, calls `decide` with it
   // or with nullopt, and does what it says, as one atomic write. `decide` may be called again.

@@ -451,6 +451,18 @@ class Accumulator {
     }
   }
 
+  // Writes an array of `count` values that lie one after another.
+  static void AppendSequence(std::string_view bytes, std::size_t count, Builder* builder) {
+    builder->StartArray(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const char* const end = document_internal::Skip(bytes.data());
+      const auto size = static_cast<std::size_t>(end - bytes.data());
+      builder->Raw(ValueView::FromTrusted(bytes.substr(0, size)));
+      bytes.remove_prefix(size);
+    }
+    builder->EndArray();
+  }
+
   // The sum so far, of $sum, $avg and $count; nullptr of others. For windows that move.
   static CountedSum* SumOf(AccumulatorState* state) {
     return std::get_if<CountedSum>(&state->state_);
@@ -795,17 +807,6 @@ class Accumulator {
         return;
       }
     }
-  }
-
-  static void AppendSequence(std::string_view bytes, std::size_t count, Builder* builder) {
-    builder->StartArray(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      const char* const end = document_internal::Skip(bytes.data());
-      const auto size = static_cast<std::size_t>(end - bytes.data());
-      builder->Raw(ValueView::FromTrusted(bytes.substr(0, size)));
-      bytes.remove_prefix(size);
-    }
-    builder->EndArray();
   }
 
   void AppendPercentiles(std::vector<double>* values, Builder* builder) const {

@@ -114,6 +114,19 @@ class ValueTable {
     }
   }
 
+  std::optional<std::size_t> Find(ValueView value) const {
+    if (slots_.empty()) return std::nullopt;
+    const std::uint64_t hash = HashValue(value);
+    const auto tag = static_cast<std::uint32_t>(hash >> 32);
+    const std::size_t mask = slots_.size() - 1;
+    for (std::size_t i = hash & mask; slots_[i].number != kFree; i = (i + 1) & mask) {
+      if (slots_[i].tag == tag && Equal(View(keys_[slots_[i].number]), value)) {
+        return slots_[i].number;
+      }
+    }
+    return std::nullopt;
+  }
+
   std::size_t size() const { return keys_.size(); }
   ValueView operator[](std::size_t number) const { return View(keys_[number]); }
   // What a value takes besides its bytes: its key and two to four slots.

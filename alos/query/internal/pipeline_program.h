@@ -20,8 +20,11 @@
 #include "alos/document/value.h"
 #include "alos/query/internal/describe.h"
 #include "alos/query/internal/group_stages.h"
+#include "alos/query/internal/join_stages.h"
+#include "alos/query/internal/output_stages.h"
 #include "alos/query/internal/pipeline_stage.h"
 #include "alos/query/internal/streaming_stages.h"
+#include "alos/query/internal/window_stages.h"
 
 namespace alos::query_internal {
 
@@ -46,20 +49,32 @@ inline constexpr StageDefinition kStageDefinitions[] = {
     {"$addFields", StageDefinition::Place::kAnywhere, &FieldTreeStage::Compile, nullptr},
     {"$bucket", StageDefinition::Place::kAnywhere, nullptr, &CompileBucket},
     {"$bucketAuto", StageDefinition::Place::kAnywhere, &BucketAutoStage::Compile, nullptr},
+    {"$collStats", StageDefinition::Place::kFirst, &CollStatsStage::Compile, nullptr},
     {"$count", StageDefinition::Place::kAnywhere, nullptr, &CompileCount},
+    {"$densify", StageDefinition::Place::kAnywhere, &DensifyStage::Compile, nullptr},
     {"$documents", StageDefinition::Place::kFirst, &DocumentsStage::Compile, nullptr},
+    {"$facet", StageDefinition::Place::kNotInFacet, &FacetStage::Compile, nullptr},
+    {"$fill", StageDefinition::Place::kAnywhere, nullptr, &CompileFill},
+    {"$graphLookup", StageDefinition::Place::kAnywhere, &GraphLookupStage::Compile, nullptr},
     {"$group", StageDefinition::Place::kAnywhere, &GroupStage::Compile, nullptr},
+    {"$indexStats", StageDefinition::Place::kFirst, &IndexStatsStage::Compile, nullptr},
     {"$limit", StageDefinition::Place::kAnywhere, &LimitStage::Compile, nullptr},
+    {"$lookup", StageDefinition::Place::kAnywhere, &LookupStage::Compile, nullptr},
     {"$match", StageDefinition::Place::kAnywhere, &MatchStage::Compile, nullptr},
+    {"$merge", StageDefinition::Place::kLast, &MergeStage::Compile, nullptr},
+    {"$out", StageDefinition::Place::kLast, &OutStage::Compile, nullptr},
     {"$project", StageDefinition::Place::kAnywhere, &FieldTreeStage::Compile, nullptr},
     {"$redact", StageDefinition::Place::kAnywhere, &RedactStage::Compile, nullptr},
     {"$replaceRoot", StageDefinition::Place::kAnywhere, &ReplaceRootStage::Compile, nullptr},
     {"$replaceWith", StageDefinition::Place::kAnywhere, &ReplaceRootStage::Compile, nullptr},
     {"$sample", StageDefinition::Place::kAnywhere, &SampleStage::Compile, nullptr},
     {"$set", StageDefinition::Place::kAnywhere, &FieldTreeStage::Compile, nullptr},
+    {"$setWindowFields", StageDefinition::Place::kAnywhere, &SetWindowFieldsStage::Compile,
+     nullptr},
     {"$skip", StageDefinition::Place::kAnywhere, &SkipStage::Compile, nullptr},
     {"$sort", StageDefinition::Place::kAnywhere, &SortStage::Compile, nullptr},
     {"$sortByCount", StageDefinition::Place::kAnywhere, nullptr, &CompileSortByCount},
+    {"$unionWith", StageDefinition::Place::kAnywhere, &UnionWithStage::Compile, nullptr},
     {"$unset", StageDefinition::Place::kAnywhere, &FieldTreeStage::Compile, nullptr},
     {"$unwind", StageDefinition::Place::kAnywhere, &UnwindStage::Compile, nullptr},
 };
