@@ -59,6 +59,7 @@
 #include "alos/query/index_predicate.h"
 #include "alos/query/internal/sorter.h"
 #include "alos/query/pipeline.h"
+#include "alos/query/pipeline_environment.h"
 #include "alos/query/sort.h"
 #include "alos/query/update.h"
 #include "alos/storage/durability.h"
@@ -148,7 +149,9 @@ class BasicDatabase {
   absl::StatusOr<UpsertResult> UpsertMany(std::string_view collection, const Filter& filter,
                                           const Update& update);
 
-  // Runs the pipeline over a snapshot: at `read_timestamp` or the newest one.
+  // Runs the pipeline over a snapshot: at `read_timestamp` or the newest one. All that it reads, of
+  // other collections, too, is of that snapshot. What $out and $merge write may be acknowledged
+  // when this returns; $merge writes document by document, $out all at once or nothing.
   absl::Status Aggregate(std::string_view collection, const Pipeline& pipeline,
                          absl::FunctionRef<bool(ValueView)> visit,
                          std::optional<std::uint64_t> read_timestamp = std::nullopt,
@@ -358,6 +361,15 @@ class BasicDatabase {
 
   absl::Status FindSorted(Collection& collection, const FindQuery& query, const Filter& filter,
                           std::uint64_t timestamp, absl::FunctionRef<bool(ValueView)> visit);
+
+  // What the stages of a pipeline need of this database. `written`: the commit timestamp of the
+  // last of their writes.
+  PipelineEnvironment MakePipelineEnvironment(std::string_view collection, std::uint64_t timestamp,
+                                              std::uint64_t* written);
+  absl::StatusOr<PipelineEnvironment::Replacement> BeginReplacement(std::string_view name,
+                                                                    std::uint64_t* written);
+  absl::Status MergeDocument(std::string_view name, const Filter& filter,
+                             PipelineEnvironment::Decide decide, std::uint64_t* written);
 
   static const Filter& MatchEverything() {
     static const Filter* const everything = new Filter();
@@ -1865,8 +1877,13 @@ absl::Status BasicDatabase<Policies>::Aggregate(std::string_view collection,
                                                 Explain* explain) {
   const std::uint64_t timestamp = read_timestamp.value_or(durability_->visible_timestamp());
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
-  return RunPipeline(found, pipeline, timestamp, visit, PipelineLimits(), PipelineEnvironment(),
-                     explain);
+  std::uint64_t written = 0;
+  PipelineEnvironment environment = MakePipelineEnvironment(collection, timestamp, &written);
+  // Who asks for a snapshot runs the pipeline batch by batch: each time over the same sample.
+  if (read_timestamp) environment.random_seed = timestamp;
+  ALOS_RETURN_IF_ERROR(
+      RunPipeline(found, pipeline, timestamp, visit, PipelineLimits(), environment, explain));
+  return WaitVisible(written);
 }
 
 template <class Policies>
@@ -1930,6 +1947,171 @@ absl::Status BasicDatabase<Policies>::RunPipeline(Collection* collection, const 
             explain);
       },
       count_returned, limits, environment);
+}
+
+template <class Policies>
+PipelineEnvironment BasicDatabase<Policies>::MakePipelineEnvironment(std::string_view collection,
+                                                                     std::uint64_t timestamp,
+                                                                     std::uint64_t* written) {
+  PipelineEnvironment environment;
+  environment.collection = collection;
+  const std::size_t slash = context_.directory.find_last_of('/');
+  environment.database =
+      slash == std::string::npos ? context_.directory : context_.directory.substr(slash + 1);
+  environment.find = [this, timestamp](std::string_view name, const Filter* filter,
+                                       PipelineEnvironment::Visit visit) -> absl::Status {
+    ALOS_ASSIGN_OR_RETURN(Collection * from, FindCollection(name));
+    if (from == nullptr) return absl::OkStatus();
+    return VisitMatches(*from, filter != nullptr ? *filter : MatchEverything(), timestamp, visit);
+  };
+  environment.is_fast = [this](std::string_view name, std::string_view path) {
+    const absl::StatusOr<Collection*> from = FindCollection(name);
+    if (!from.ok() || *from == nullptr) return false;
+    const auto guard = context_.epochs->Enter();
+    return (*from)->indexes.state()->FindIndex(path) != nullptr;
+  };
+  environment.replace_collection = [this, written](std::string_view name) {
+    return BeginReplacement(name, written);
+  };
+  environment.merge = [this, written](std::string_view name, const Filter& filter,
+                                      PipelineEnvironment::Decide decide) {
+    return MergeDocument(name, filter, decide, written);
+  };
+  environment.index_stats = [this](std::string_view name,
+                                   PipelineEnvironment::Visit visit) -> absl::Status {
+    bool more = true;
+    return ListIndexes(name, [&](ValueView index) { more = more && visit(index); });
+  };
+  environment.collection_stats = [this](std::string_view name) -> absl::StatusOr<std::string> {
+    ALOS_ASSIGN_OR_RETURN(Collection * from, FindCollection(name));
+    if (from == nullptr) {
+      return absl::NotFoundError(absl::StrCat("there is no collection '", name, "'"));
+    }
+    std::string bytes;
+    Builder builder(&bytes);
+    builder.StartDocument(2);
+    builder.Key("count").Int(from->live_documents.load(std::memory_order_relaxed));
+    builder.Key("nindexes").Uint(from->indexes.Copy().indexes.size());
+    builder.EndDocument();
+    return bytes;
+  };
+  return environment;
+}
+
+// The new documents are those of a collection that has no name yet. When they are on stable
+// storage the manifest gives it the name: a crash leaves either the old documents or the new ones.
+template <class Policies>
+absl::StatusOr<PipelineEnvironment::Replacement> BasicDatabase<Policies>::BeginReplacement(
+    std::string_view name, std::uint64_t* written) {
+  ALOS_RETURN_IF_ERROR(engine_internal::CheckCollectionName(name));
+  Collection* next = nullptr;
+  {
+    absl::MutexLock lock(&manifest_mutex_);
+    ALOS_RETURN_IF_ERROR(durability_->health());
+    const std::uint32_t id = manifest_.next_collection_id++;
+    // Else the id could be given again after a crash, to a collection that then had these
+    // documents.
+    ALOS_RETURN_IF_ERROR(WriteManifest());
+    next = collections_.Make(id, name);
+  }
+  PipelineEnvironment::Replacement replacement;
+  replacement.put = [this, next, written](ValueView document) -> absl::Status {
+    InsertableDocument insertable;
+    ALOS_RETURN_IF_ERROR(MakeInsertable(document, &insertable));
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp,
+                          InsertEncoded(*next, insertable.id, insertable.raw));
+    *written = std::max(*written, timestamp);
+    return absl::OkStatus();
+  };
+  replacement.commit = [this, next, written]() -> absl::Status {
+    ALOS_RETURN_IF_ERROR(WaitVisible(*written));
+    ALOS_RETURN_IF_ERROR(Flush());
+    absl::MutexLock lock(&manifest_mutex_);
+    ALOS_RETURN_IF_ERROR(durability_->health());
+    const std::vector<Manifest::Collection> before = manifest_.collections;
+    std::erase_if(manifest_.collections, [next](const Manifest::Collection& collection) {
+      return collection.name == next->name;
+    });
+    manifest_.collections.push_back({next->id, next->name});
+    const absl::Status status = WriteManifest();
+    if (!status.ok()) {
+      manifest_.collections = before;
+      return status;
+    }
+    const auto guard = context_.epochs->Enter();
+    if (Collection* replaced = collections_.Find(next->name)) indexer_->Close(replaced);
+    collections_.Put(next);
+    return absl::OkStatus();
+  };
+  return replacement;
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::MergeDocument(std::string_view name, const Filter& filter,
+                                                    PipelineEnvironment::Decide decide,
+                                                    std::uint64_t* written) {
+  ALOS_ASSIGN_OR_RETURN(Collection * into, FindOrCreateCollection(name));
+  std::string raw;  // outlives what the decision refers to
+  const auto decide_for = [&](std::optional<ValueView> current,
+                              Decision* decision) -> absl::Status {
+    ALOS_ASSIGN_OR_RETURN(MergeDecision merged, decide(current));
+    if (merged.action == MergeDecision::Action::kNothing) return absl::OkStatus();
+    raw = std::move(merged.document);
+    decision->action = Decision::Action::kPut;
+    Encode(raw, &decision->body);
+    return absl::OkStatus();
+  };
+  const auto write = [&](std::string_view id, auto&& change) -> absl::Status {
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp, WriteDocument(*into, id, change));
+    *written = std::max(*written, timestamp);
+    return absl::OkStatus();
+  };
+  // {_id: value}: the document can be changed or made at once.
+  if (filter.id_candidates() && filter.equalities().size() == 1 &&
+      filter.equalities()[0].path == "_id") {
+    ALOS_ASSIGN_OR_RETURN(const std::string id, EncodeId(filter.equalities()[0].value));
+    return write(id, decide_for);
+  }
+  // Others may change what was found before it is written; then it is looked for again.
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    // What this pipeline has written has to be found, too.
+    ALOS_RETURN_IF_ERROR(WaitVisible(*written));
+    std::string id;
+    std::size_t count = 0;
+    absl::Status status;
+    ALOS_RETURN_IF_ERROR(
+        VisitMatches(*into, filter, durability_->visible_timestamp(), [&](ValueView document) {
+          absl::StatusOr<std::string> encoded =
+              EncodeId(document.Find("_id").value_or(ValueView()));
+          status = encoded.status();
+          if (encoded.ok()) id = *std::move(encoded);
+          return status.ok() && ++count < 2;
+        }));
+    ALOS_RETURN_IF_ERROR(status);
+    if (count > 1) {
+      return absl::InvalidArgumentError(absl::StrCat("more than one document of collection '", name,
+                                                     "' has the same values of 'on'"));
+    }
+    if (count == 1) {
+      bool matched = false;
+      ALOS_RETURN_IF_ERROR(
+          write(id, [&](std::optional<ValueView> current, Decision* decision) -> absl::Status {
+            if (!current || !filter.Matches(*current)) return absl::OkStatus();
+            matched = true;
+            return decide_for(current, decision);
+          }));
+      if (matched) return absl::OkStatus();
+      continue;
+    }
+    ALOS_ASSIGN_OR_RETURN(const MergeDecision merged, decide(std::nullopt));
+    if (merged.action == MergeDecision::Action::kNothing) return absl::OkStatus();
+    ALOS_ASSIGN_OR_RETURN(InsertResult inserted,
+                          InsertOne(name, ValueView::FromTrusted(merged.document)));
+    *written = std::max(*written, inserted.commit_timestamp);
+    return absl::OkStatus();
+  }
+  return absl::AbortedError(absl::StrCat("the documents of collection '", name,
+                                         "' change faster than they can be merged; try again"));
 }
 
 template <class Policies>

@@ -60,12 +60,24 @@ class CollectionMap {
   }
 
   Collection* Add(std::uint32_t id, std::string_view name) {
-    owned_.push_back(std::make_unique<Collection>(id, std::string(name), epochs_));
-    Collection* added = owned_.back().get();
-    Map next = *map_.load(std::memory_order_relaxed);
-    next[added->name] = added;
-    Replace(std::move(next));
+    Collection* added = Make(id, name);
+    Put(added);
     return added;
+  }
+
+  // A collection that nobody finds before it is Put.
+  Collection* Make(std::uint32_t id, std::string_view name) {
+    owned_.push_back(std::make_unique<Collection>(id, std::string(name), epochs_));
+    return owned_.back().get();
+  }
+
+  // Makes `added` the one of its name.
+  void Put(Collection* added) {
+    Map next = *map_.load(std::memory_order_relaxed);
+    // Not an assignment: the key views the name of the collection.
+    next.erase(added->name);
+    next.emplace(added->name, added);
+    Replace(std::move(next));
   }
 
   void Remove(std::string_view name) {

@@ -612,7 +612,8 @@ absl::Status Operations<Engine>::Aggregate(const Request& request, std::string* 
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView stages, arguments.Array("pipeline"));
   ALOS_ASSIGN_OR_RETURN(const Pipeline pipeline, CompilePipeline(request, stages));
-  ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+  ALOS_ASSIGN_OR_RETURN(Database* const database,
+                        pipeline.writes() ? Make(request) : Find(request));
   const std::size_t start = StartArray(out);
   std::size_t count = 0;
   bool too_large = false;
@@ -644,7 +645,8 @@ absl::Status Operations<Engine>::AggregateStream(const Request& request, std::st
   if (batch == 0) batch = limits_.stream_batch_documents;
   batch = std::min(batch, limits_.stream_batch_documents_max);
   ALOS_ASSIGN_OR_RETURN(const std::string_view cursor, arguments.OptionalBinary("cursor"));
-  ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+  ALOS_ASSIGN_OR_RETURN(Database* const database,
+                        pipeline.writes() ? Make(request) : Find(request));
   std::uint64_t snapshot = database == nullptr ? 0 : database->ReadTimestamp();
   std::uint64_t seen = 0;
   if (!cursor.empty()) {
