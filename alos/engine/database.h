@@ -368,6 +368,7 @@ class BasicDatabase {
                                               std::uint64_t* written);
   absl::StatusOr<PipelineEnvironment::Replacement> BeginReplacement(std::string_view name,
                                                                     std::uint64_t* written);
+  absl::Status Rename(Collection* next);
   absl::Status MergeDocument(std::string_view name, const Filter& filter,
                              PipelineEnvironment::Decide decide, std::uint64_t* written);
 
@@ -2004,6 +2005,21 @@ template <class Policies>
 absl::StatusOr<PipelineEnvironment::Replacement> BasicDatabase<Policies>::BeginReplacement(
     std::string_view name, std::uint64_t* written) {
   ALOS_RETURN_IF_ERROR(engine_internal::CheckCollectionName(name));
+  // The indexes that clients created stay.
+  std::vector<IndexDefinition> definitions;
+  ALOS_ASSIGN_OR_RETURN(Collection * replaced, FindCollection(name));
+  if (replaced != nullptr) {
+    const IndexState state = replaced->indexes.Copy();
+    for (const auto& index : state.indexes) {
+      if (index->definition.is_automatic) continue;
+      if (index->definition.is_unique) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("collection '", name, "' has the unique index '", index->definition.name(),
+                         "'; use $merge, which keeps to it"));
+      }
+      definitions.push_back(index->definition);
+    }
+  }
   Collection* next = nullptr;
   {
     absl::MutexLock lock(&manifest_mutex_);
@@ -2023,27 +2039,38 @@ absl::StatusOr<PipelineEnvironment::Replacement> BasicDatabase<Policies>::BeginR
     *written = std::max(*written, timestamp);
     return absl::OkStatus();
   };
-  replacement.commit = [this, next, written]() -> absl::Status {
+  replacement.commit = [this, next, written,
+                        definitions = std::move(definitions)]() -> absl::Status {
     ALOS_RETURN_IF_ERROR(WaitVisible(*written));
     ALOS_RETURN_IF_ERROR(Flush());
-    absl::MutexLock lock(&manifest_mutex_);
-    ALOS_RETURN_IF_ERROR(durability_->health());
-    const std::vector<Manifest::Collection> before = manifest_.collections;
-    std::erase_if(manifest_.collections, [next](const Manifest::Collection& collection) {
-      return collection.name == next->name;
-    });
-    manifest_.collections.push_back({next->id, next->name});
-    const absl::Status status = WriteManifest();
-    if (!status.ok()) {
-      manifest_.collections = before;
-      return status;
+    ALOS_RETURN_IF_ERROR(Rename(next));
+    for (const IndexDefinition& definition : definitions) {
+      ALOS_RETURN_IF_ERROR(CreateIndex(next->name, definition));
     }
-    const auto guard = context_.epochs->Enter();
-    if (Collection* replaced = collections_.Find(next->name)) indexer_->Close(replaced);
-    collections_.Put(next);
     return absl::OkStatus();
   };
   return replacement;
+}
+
+// Makes `next`, which nobody finds yet, the collection of its name.
+template <class Policies>
+absl::Status BasicDatabase<Policies>::Rename(Collection* next) {
+  absl::MutexLock lock(&manifest_mutex_);
+  ALOS_RETURN_IF_ERROR(durability_->health());
+  const std::vector<Manifest::Collection> before = manifest_.collections;
+  std::erase_if(manifest_.collections, [next](const Manifest::Collection& collection) {
+    return collection.name == next->name;
+  });
+  manifest_.collections.push_back({next->id, next->name, std::vector<std::string>()});
+  const absl::Status status = WriteManifest();
+  if (!status.ok()) {
+    manifest_.collections = before;
+    return status;
+  }
+  const auto guard = context_.epochs->Enter();
+  if (Collection* replaced = collections_.Find(next->name)) indexer_->Close(replaced);
+  collections_.Put(next);
+  return absl::OkStatus();
 }
 
 template <class Policies>

@@ -20,6 +20,7 @@
 #include "alos/query/filter.h"
 #include "alos/query/internal/shell_text.h"
 #include "alos/query/pipeline.h"
+#include "alos/query/pipeline_environment.h"
 #include "alos/query/projection.h"
 #include "alos/query/sort.h"
 #include "alos/query/update.h"
@@ -123,6 +124,24 @@ void TrySort(ValueView specification) {
 void TryPipeline(ValueView specification) {
   const absl::StatusOr<Pipeline> pipeline = Pipeline::Compile(specification);
   if (!pipeline.ok()) return;
+  PipelineEnvironment environment;
+  environment.find = [](std::string_view, const Filter* filter, PipelineEnvironment::Visit visit) {
+    for (const ShellDocument& document : Documents()) {
+      if (filter != nullptr && !filter->Matches(document.view())) continue;
+      if (!visit(document.view())) break;
+    }
+    return absl::OkStatus();
+  };
+  environment.merge = [](std::string_view, const Filter&, PipelineEnvironment::Decide decide) {
+    for (const ShellDocument& document : Documents()) {
+      const absl::StatusOr<MergeDecision> decision = decide(document.view());
+      if (!decision.ok()) return decision.status();
+      Require(decision->action == MergeDecision::Action::kNothing ||
+                  ValueView::Parse(decision->document).ok(),
+              "what is merged is valid");
+    }
+    return decide(std::nullopt).status();
+  };
   const absl::Status status = pipeline->Run(
       [](auto&& push) {
         for (const ShellDocument& document : Documents()) {
@@ -132,9 +151,10 @@ void TryPipeline(ValueView specification) {
       [](ValueView document) {
         Require(ValueView::Parse(document.bytes()).ok(), "a pipeline's result is valid");
         return true;
-      });
+      },
+      PipelineLimits{std::size_t{1} << 20}, environment);
   Require(status.ok() || absl::IsInvalidArgument(status) || absl::IsResourceExhausted(status) ||
-              absl::IsFailedPrecondition(status),
+              absl::IsFailedPrecondition(status) || absl::IsAlreadyExists(status),
           "what is wrong with a pipeline or its documents is the caller's");
 }
 

@@ -34,8 +34,9 @@ inline constexpr std::size_t kPipelineStagesMax = 1000;
 struct StageDefinition {
   enum class Place {
     kAnywhere,
-    kFirst,  // makes documents
-    kLast,   // writes them; of the outermost pipeline only
+    kFirst,      // makes documents
+    kOutermost,  // makes documents of the collection that the outermost pipeline runs over
+    kLast,       // writes them; of the outermost pipeline only
     kNotInFacet
   };
   std::string_view name;
@@ -49,7 +50,7 @@ inline constexpr StageDefinition kStageDefinitions[] = {
     {"$addFields", StageDefinition::Place::kAnywhere, &FieldTreeStage::Compile, nullptr},
     {"$bucket", StageDefinition::Place::kAnywhere, nullptr, &CompileBucket},
     {"$bucketAuto", StageDefinition::Place::kAnywhere, &BucketAutoStage::Compile, nullptr},
-    {"$collStats", StageDefinition::Place::kFirst, &CollStatsStage::Compile, nullptr},
+    {"$collStats", StageDefinition::Place::kOutermost, &CollStatsStage::Compile, nullptr},
     {"$count", StageDefinition::Place::kAnywhere, nullptr, &CompileCount},
     {"$densify", StageDefinition::Place::kAnywhere, &DensifyStage::Compile, nullptr},
     {"$documents", StageDefinition::Place::kFirst, &DocumentsStage::Compile, nullptr},
@@ -57,7 +58,7 @@ inline constexpr StageDefinition kStageDefinitions[] = {
     {"$fill", StageDefinition::Place::kAnywhere, nullptr, &CompileFill},
     {"$graphLookup", StageDefinition::Place::kAnywhere, &GraphLookupStage::Compile, nullptr},
     {"$group", StageDefinition::Place::kAnywhere, &GroupStage::Compile, nullptr},
-    {"$indexStats", StageDefinition::Place::kFirst, &IndexStatsStage::Compile, nullptr},
+    {"$indexStats", StageDefinition::Place::kOutermost, &IndexStatsStage::Compile, nullptr},
     {"$limit", StageDefinition::Place::kAnywhere, &LimitStage::Compile, nullptr},
     {"$lookup", StageDefinition::Place::kAnywhere, &LookupStage::Compile, nullptr},
     {"$match", StageDefinition::Place::kAnywhere, &MatchStage::Compile, nullptr},
@@ -146,6 +147,10 @@ inline absl::Status CompileStage(ValueView stage, std::size_t position, std::siz
       break;
     case StageDefinition::Place::kNotInFacet:
       if (context.in_facet) return specification.Error("may not stand in a $facet");
+      break;
+    case StageDefinition::Place::kOutermost:
+      if (context.depth != 0) return specification.Error("may not stand in a pipeline of a stage");
+      if (position != 0) return specification.Error("must be the first stage");
       break;
     case StageDefinition::Place::kFirst:
       if (context.in_facet) return specification.Error("may not stand in a $facet");

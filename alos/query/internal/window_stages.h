@@ -38,6 +38,7 @@
 #include "alos/query/internal/expression_number.h"
 #include "alos/query/internal/field_path.h"
 #include "alos/query/internal/field_tree.h"
+#include "alos/query/internal/filter_program.h"
 #include "alos/query/internal/group_stages.h"
 #include "alos/query/internal/join_stages.h"
 #include "alos/query/internal/pipeline_stage.h"
@@ -690,7 +691,7 @@ class SetWindowFieldsStage final : public Stage {
       for (const ValueView document : documents) {
         const Operand value = GetField(document, stage_.sort_->path(0).parts());
         const bool is_date = value && value->type() == ValueType::kTimestamp;
-        if (!value || (wants_dates ? !is_date : !value->IsNumber())) {
+        if (!value || (wants_dates ? !is_date : !value->IsNumber()) || IsNan(*value)) {
           return context_->Fail(stage_.RunError(
               who, ": the field of sortBy must be a ", wants_dates ? "date" : "number",
               " in every document, found ", value ? Describe(*value) : "none",
