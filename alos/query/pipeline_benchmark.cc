@@ -67,13 +67,13 @@ void Run(benchmark::State& state, std::string_view stages) {
     if (!status.ok()) state.SkipWithError(std::string(status.message()).c_str());
   }
   state.counters["results"] = static_cast<double>(results);
-  state.counters["ns_per_document"] = benchmark::Counter(
-      static_cast<double>(kDocuments) * 1e-9,
+  state.counters["per_document"] = benchmark::Counter(
+      static_cast<double>(kDocuments),
       benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
 }
 
 BENCHMARK_CAPTURE(Run, Nothing, "[]")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(Run, Match, "[{$match: {n: {$lt: 2500}}}, {$match: {x: {$gte: 0}}}]")
+BENCHMARK_CAPTURE(Run, Match, "[{$skip: 1}, {$match: {n: {$lt: 2500}}}]")
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Run, GroupByString,
                   "[{$group: {_id: '$channel', n: {$sum: 1}, avg: {$avg: '$n'}}}]")
