@@ -210,6 +210,13 @@ TEST_P(EndToEndTest, EveryOperationOfTheClient) {
   const std::string increment = Encode(R"({"$inc":{"n":1}})");
   EXPECT_EQ(*client_->UpdateOne("people", View(by_name), View(increment)), 1u);
   EXPECT_EQ(*client_->UpdateMany("people", View(by_name), View(increment)), 2u);
+  const std::string numbers = Encode(R"({"$set":{"list":[1,5,9]}})");
+  EXPECT_EQ(*client_->UpdateOne("people", View(by_name), View(numbers)), 1u);
+  const std::string some = Encode(R"({"$inc":{"list.$[x]":1}})");
+  const std::string which = Encode(R"([{"x":{"$gt":4}}])");
+  const std::string listed = Encode(R"({"list":{"$exists":true}})");
+  EXPECT_EQ(*client_->UpdateMany("people", View(listed), View(some), View(which)), 1u);
+  EXPECT_EQ(*client_->Count("people", View(Encode(R"({"list":[1,6,10]})"))), 1u);
   EXPECT_EQ(*client_->DeleteOne("people", View(by_name)), 1u);
   EXPECT_EQ(*client_->DeleteMany("people", View(by_name)), 1u);
   const auto upserted =
