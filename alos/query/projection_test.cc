@@ -11,11 +11,13 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "alos/document/builder.h"
 #include "alos/document/value.h"
+#include "alos/query/filter.h"
 #include "alos/query/internal/random_document.h"
 #include "alos/query/internal/shell_text.h"
 #include "gtest/gtest.h"
@@ -29,7 +31,8 @@ using query_internal::ToShellText;
 
 std::string Shown(const Projection& projection, ValueView document) {
   std::string out = "kept";
-  projection.Apply(document, &out);
+  const absl::Status applied = projection.Apply(document, &out);
+  if (!applied.ok()) return std::string(applied.message());
   const absl::StatusOr<ValueView> view = ValueView::Parse(std::string_view(out).substr(4));
   return view.ok() ? ToShellText(*view) : std::string(view.status().message());
 }
@@ -37,6 +40,17 @@ std::string Shown(const Projection& projection, ValueView document) {
 std::string Project(std::string_view specification, std::string_view document) {
   const absl::StatusOr<Projection> projection =
       Projection::Compile(ShellDocument(specification).view());
+  if (!projection.ok()) return std::string(projection.status().message());
+  return Shown(*projection, ShellDocument(document).view());
+}
+
+// As Project, of a document that matches the filter, for "field.$".
+std::string ProjectMatch(std::string_view filter_text, std::string_view specification,
+                         std::string_view document) {
+  const absl::StatusOr<Filter> filter = Filter::Compile(ShellDocument(filter_text).view());
+  if (!filter.ok()) return std::string(filter.status().message());
+  const absl::StatusOr<Projection> projection =
+      Projection::Compile(ShellDocument(specification).view(), &*filter);
   if (!projection.ok()) return std::string(projection.status().message());
   return Shown(*projection, ShellDocument(document).view());
 }
@@ -83,6 +97,73 @@ TEST(ProjectionTest, DottedPathsGoThroughArrays) {
   EXPECT_EQ(Project("{_id.x: 1}", "{_id: {x: 1, y: 2}, a: 3}"), "{_id: {x: 1}}");
 }
 
+TEST(ProjectionTest, SliceShowsSoManyElements) {
+  const std::string_view document = "{_id: 1, a: [1, 2, 3, 4], b: 5, c: {d: [6, 7]}}";
+  EXPECT_EQ(Project("{a: {$slice: 2}}", document), "{_id: 1, a: [1, 2], b: 5, c: {d: [6, 7]}}");
+  EXPECT_EQ(Project("{a: {$slice: -1}}", document), "{_id: 1, a: [4], b: 5, c: {d: [6, 7]}}");
+  EXPECT_EQ(Project("{a: {$slice: 0}}", document), "{_id: 1, a: [], b: 5, c: {d: [6, 7]}}");
+  EXPECT_EQ(Project("{a: {$slice: 9}, b: 0, c: 0}", document), "{_id: 1, a: [1, 2, 3, 4]}");
+  EXPECT_EQ(Project("{a: {$slice: [1, 2]}, b: 1}", document), "{_id: 1, a: [2, 3], b: 5}");
+  EXPECT_EQ(Project("{a: {$slice: [-3, 2]}, b: 1}", document), "{_id: 1, a: [2, 3], b: 5}");
+  EXPECT_EQ(Project("{a: {$slice: [-9, 2]}, _id: 0, b: 1}", document), "{a: [1, 2], b: 5}");
+  EXPECT_EQ(Project("{a: {$slice: [9, 2]}, _id: 1}", document), "{_id: 1, a: []}");
+  EXPECT_EQ(Project("{'c.d': {$slice: 1}, b: 1}", document), "{_id: 1, b: 5, c: {d: [6]}}");
+  EXPECT_EQ(Project("{b: {$slice: 1}, _id: 1}", document), "{_id: 1, b: 5}");
+  EXPECT_EQ(Project("{'a.b': {$slice: 1}}", "{a: [{b: [1, 2], c: 3}, 4]}"),
+            "{a: [{b: [1], c: 3}, 4]}");
+  EXPECT_EQ(Project("{a: {$slice: [-9223372036854775807, 9223372036854775807]}}", "{a: [1, 2]}"),
+            "{a: [1, 2]}");
+  // With an array to take from it is the expression.
+  EXPECT_EQ(Project("{x: {$slice: ['$a', 1, 2]}}", document), "{_id: 1, x: [2, 3]}");
+}
+
+TEST(ProjectionTest, ElementMatchShowsTheFirstElementThatMeetsAll) {
+  const std::string_view document =
+      "{_id: 1, a: [{b: 1}, {b: 2, c: 3}, {b: 2}], n: [1, 5, 9], z: 0}";
+  EXPECT_EQ(Project("{a: {$elemMatch: {b: 2}}}", document), "{_id: 1, a: [{b: 2, c: 3}]}");
+  EXPECT_EQ(Project("{a: {$elemMatch: {b: 9}}}", document), "{_id: 1}");
+  EXPECT_EQ(Project("{n: {$elemMatch: {$gt: 2}}, z: 1}", document), "{_id: 1, z: 0, n: [5]}");
+  EXPECT_EQ(Project("{n: {$elemMatch: {$gt: 2}}, a: 0}", document), "{_id: 1, z: 0, n: [5]}");
+  EXPECT_EQ(Project("{z: {$elemMatch: {$gt: 2}}, _id: 0}", document), "{}");
+}
+
+TEST(ProjectionTest, PositionalShowsTheElementThatMatched) {
+  EXPECT_EQ(ProjectMatch("{a: {$gte: 2}}", "{'a.$': 1}", "{_id: 1, a: [1, 2, 3], b: 4}"),
+            "{_id: 1, a: [2]}");
+  EXPECT_EQ(ProjectMatch("{a: {$elemMatch: {b: 2}}}", "{'a.$': 1, c: 1}",
+                         "{_id: 1, a: [{b: 1}, {b: 2, d: 3}], c: 4}"),
+            "{_id: 1, a: [{b: 2, d: 3}], c: 4}");
+  EXPECT_EQ(ProjectMatch("{'a.b': 2}", "{'a.b.$': 1, _id: 0}", "{a: {b: [1, 2, 3], c: 4}}"),
+            "{a: {b: [2]}}");
+  // The outermost array on the path is the one that is cut.
+  EXPECT_EQ(ProjectMatch("{'a.b': 2}", "{'a.b.$': 1}", "{a: [{b: [1]}, {b: [1, 2], c: 3}]}"),
+            "{a: [{b: [1, 2]}]}");
+  EXPECT_EQ(ProjectMatch("{a: 2}", "{'a.$': 1}", "{a: 2}"), "{a: 2}");
+  EXPECT_TRUE(absl::StrContains(ProjectMatch("{a: {$ne: 7}}", "{'a.$': 1}", "{a: [1]}"),
+                                "found no element"));
+  EXPECT_TRUE(absl::StrContains(ProjectMatch("{b: 1}", "{'a.$': 1}", "{b: 1}"), "condition"));
+  EXPECT_TRUE(absl::StrContains(ProjectMatch("{a: 1}", "{'a.$': 0}", "{a: [1]}"), "use 1"));
+  EXPECT_TRUE(
+      absl::StrContains(ProjectMatch("{a: 1, b: 1}", "{'a.$': 1, 'b.$': 1}", "{a: [1]}"), "once"));
+}
+
+TEST(ProjectionTest, ExpressionsComeBehindTheOtherFields) {
+  const std::string_view document = "{_id: 1, a: 2, b: {c: 3, d: 4}, e: [{f: 5}, 6]}";
+  EXPECT_EQ(Project("{sum: {$add: ['$a', '$b.c']}, a: 1}", document), "{_id: 1, a: 2, sum: 5}");
+  EXPECT_EQ(Project("{a: '$b.d'}", document), "{_id: 1, a: 4}");
+  EXPECT_EQ(Project("{x: 'text', y: null, z: [1, '$a']}", document),
+            "{_id: 1, x: 'text', y: null, z: [1, 2]}");
+  EXPECT_EQ(Project("{x: '$no.such', _id: 0}", document), "{}");
+  EXPECT_EQ(Project("{'b.sum': {$add: ['$b.c', 1]}, 'b.c': 1}", document),
+            "{_id: 1, b: {c: 3, sum: 4}}");
+  EXPECT_EQ(Project("{b: {sum: {$literal: 1}}}", document), "{_id: 1, b: {sum: 1}}");
+  EXPECT_EQ(Project("{'a.x': '$a'}", document), "{_id: 1, a: {x: 2}}");
+  EXPECT_EQ(Project("{'n.x.y': '$a'}", document), "{_id: 1, n: {x: {y: 2}}}");
+  EXPECT_EQ(Project("{'e.f': 1, 'e.g': '$a'}", document), "{_id: 1, e: [{f: 5, g: 2}]}");
+  EXPECT_EQ(Project("{_id: '$a'}", document), "{_id: 2}");
+  EXPECT_TRUE(absl::StrContains(Project("{x: {$divide: ['$a', 0]}}", document), "'x'"));
+}
+
 TEST(ProjectionTest, ErrorsNameTheFieldAndWhatIsMissing) {
   const struct {
     std::string_view specification;
@@ -94,14 +175,20 @@ TEST(ProjectionTest, ErrorsNameTheFieldAndWhatIsMissing) {
       {"{a.b: 1, a: 1}", {"'a'", "collides"}},
       {"{a.b: 1, a: {b: 1}}", {"'a.b'", "collides"}},
       {"{_id: 1, _id.x: 1}", {"'_id'", "collides"}},
-      {"{a: '$b'}", {"'a'", "computed fields are not supported yet"}},
-      {"{a: null}", {"'a'", "computed fields are not supported yet"}},
-      {"{a: [1]}", {"'a'", "computed fields are not supported yet"}},
-      {"{a: {$slice: 5}}", {"$slice", "not supported yet"}},
-      {"{a: {$elemMatch: {b: 1}}}", {"$elemMatch", "not supported yet"}},
-      {"{a: {$meta: 'textScore'}}", {"$meta", "not supported yet"}},
+      {"{a: 0, b: '$c'}", {"'b'", "expression", "hide"}},
+      {"{b: '$c', a: 0}", {"'a'", "hide", "show"}},
+      {"{a: {$noSuch: 1}}", {"'a'", "$noSuch"}},
+      {"{a: {b: 1, $add: [1, 2]}}", {"'a.$add'", "beside fields"}},
+      {"{a: {$slice: 'x'}}", {"'a'", "$slice"}},
+      {"{a: {$slice: 1.5}}", {"'a'", "$slice", "whole number"}},
+      {"{a: {$slice: [1, 0]}}", {"'a'", "limit above 0"}},
+      {"{a: {$slice: 1}, 'a.b': 1}", {"'a.b'", "collides"}},
+      {"{'a.b': {$elemMatch: {c: 1}}}", {"'a.b'", "$elemMatch"}},
+      {"{a: {$elemMatch: 5}}", {"'a'", "$elemMatch"}},
+      {"{a: {$meta: 'textScore'}}", {"'a'", "$meta"}},
       {"{a: {}}", {"'a'", "empty document"}},
-      {"{'a.$': 1}", {"positional operator $", "not supported here"}},
+      {"{'a.$': 1}", {"'a'", "positional operator $", "needs a query"}},
+      {"{'a.$.b': 1}", {"positional operator $", "not supported here"}},
       {"{'a..b': 1}", {"empty"}},
       {"{$a: 1}", {"$a"}},
       {"5", {"needs a document"}},
@@ -143,7 +230,7 @@ TEST(ProjectionTest, ManyFields) {
   const absl::StatusOr<Projection> projection = Projection::FromFields(fields);
   ASSERT_TRUE(projection.ok());
   std::string out;
-  projection->Apply(ValueView::FromTrusted(bytes), &out);
+  ASSERT_TRUE(projection->Apply(ValueView::FromTrusted(bytes), &out).ok());
   const ValueView shown = ValueView::FromTrusted(out);
   EXPECT_EQ(shown.size(), 500u);
   EXPECT_TRUE(shown.Find("f998").has_value());
@@ -177,14 +264,14 @@ TEST(ProjectionPropertyTest, InclusionAndExclusionAreComplements) {
     const Projection ex =
         *Projection::Compile(ShellDocument(absl::StrCat("{", path, ": 0}")).view());
     std::string shown, rest, again;
-    in.Apply(document, &shown);
-    ex.Apply(document, &rest);
+    ASSERT_TRUE(in.Apply(document, &shown).ok());
+    ASSERT_TRUE(ex.Apply(document, &rest).ok());
     ASSERT_TRUE(ValueView::Parse(shown).ok());
     ASSERT_TRUE(ValueView::Parse(rest).ok());
-    in.Apply(ValueView::FromTrusted(shown), &again);
+    ASSERT_TRUE(in.Apply(ValueView::FromTrusted(shown), &again).ok());
     EXPECT_EQ(again, shown);
     again.clear();
-    ex.Apply(ValueView::FromTrusted(rest), &again);
+    ASSERT_TRUE(ex.Apply(ValueView::FromTrusted(rest), &again).ok());
     EXPECT_EQ(again, rest);
     if (path.find('.') == std::string::npos) {
       EXPECT_EQ(ValueView::FromTrusted(shown).size() + ValueView::FromTrusted(rest).size(),

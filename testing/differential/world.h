@@ -433,8 +433,8 @@ class WorldRunner {
       std::vector<std::optional<Bytes>> results;
       for (const Bytes& document : scan) {
         Bytes shown;
-        projection.Apply(View(document), &shown);
-        results.push_back(std::move(shown));
+        const bool is_shown = projection.Apply(View(document), &shown).ok();
+        results.push_back(is_shown ? std::optional<Bytes>(std::move(shown)) : std::nullopt);
       }
       questions_->push_back(Question{Question::Kind::kFind,
                                      step_,
