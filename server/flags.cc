@@ -169,6 +169,15 @@ const std::vector<Group>& Groups() {
            Define<&F::cache_mb>("cache-mb", "N",
                                 "Memory for hot documents, for each database; 0 turns the cache "
                                 "off."),
+           Define<&F::index_memory_mb>("index-memory-mb", "N",
+                                       "The most that the secondary indexes of a database may "
+                                       "take, in memory and in files; "
+                                       "0: half of the\nmachine's memory. Above it automatic "
+                                       "indexes are dropped, the least "
+                                       "useful first; the log says which."),
+           Define<&F::automatic_indexes>("automatic-indexes", "true|false",
+                                         "Queries on a field without an index have one made in the "
+                                         "background."),
            Define<&F::threads>("threads", "N", "Network threads; 0: as many as cores."),
            DefineMissing<&F::max_write_rate>(
                "max-write-rate", "N", "Writes per second; 0: no limit.",
@@ -500,6 +509,8 @@ class Parser {
     if (flags.shards == 0 || flags.shards > kShardsMax)
       return OutOfRange("shards", flags.shards, 1, kShardsMax);
     if (flags.cache_mb > kCacheMbMax) return OutOfRange("cache-mb", flags.cache_mb, 0, kCacheMbMax);
+    if (flags.index_memory_mb > kCacheMbMax)
+      return OutOfRange("index-memory-mb", flags.index_memory_mb, 0, kCacheMbMax);
     if (flags.max_request_mb == 0 || flags.max_request_mb > kMaxRequestMbMax)
       return OutOfRange("max-request-mb", flags.max_request_mb, 1, kMaxRequestMbMax);
     if (flags.threads > 1024) return OutOfRange("threads", flags.threads, 0, 1024);

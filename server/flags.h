@@ -40,6 +40,8 @@ struct ServerFlags {
   std::uint64_t flush_interval_ms = 1000;
 
   std::uint64_t cache_mb = 512;
+  std::uint64_t index_memory_mb = 0;  // 0: half of the machine's memory
+  bool automatic_indexes = true;
   int compression = 1;
   std::uint32_t threads = 0;  // 0: one for each core
   std::uint64_t max_request_mb = 64;

@@ -73,11 +73,21 @@ TEST_F(FlagsTest, DefaultsAreThoseThatAreDocumented) {
   EXPECT_EQ(flags.shards, 256u);
   EXPECT_EQ(flags.sync_mode, "async");
   EXPECT_EQ(flags.cache_mb, 512u);
+  EXPECT_EQ(flags.index_memory_mb, 0u);
+  EXPECT_TRUE(flags.automatic_indexes);
   EXPECT_EQ(flags.compression, 1);
   EXPECT_FALSE(flags.disable_crc);
   EXPECT_EQ(flags.max_write_rate, 0u);
   EXPECT_EQ(flags.max_offset_cache, 0u);
   EXPECT_TRUE(flags.compaction);
+}
+
+TEST_F(FlagsTest, Indexes) {
+  const ServerFlags flags = Good({"--index-memory-mb=100", "--automatic-indexes=false"});
+  EXPECT_EQ(flags.index_memory_mb, 100u);
+  EXPECT_FALSE(flags.automatic_indexes);
+  EXPECT_THAT(Bad({"--index-memory-mb=18446744073709551615"}), HasSubstr("--index-memory-mb"));
+  EXPECT_THAT(Bad({"--automatic-indexes=maybe"}), HasSubstr("neither true nor false"));
 }
 
 TEST_F(FlagsTest, DataPathFollowsTheUsersFolders) {
@@ -320,6 +330,8 @@ TEST_F(FlagsTest, HelpNamesEveryFlagWithItsDefault) {
                                       "--shards=N  (256)",
                                       "--sync-mode=MODE  (async)",
                                       "--cache-mb=N  (512)",
+                                      "--index-memory-mb=N  (0)",
+                                      "--automatic-indexes=true|false  (true)",
                                       "--compression=0|1|9  (1)",
                                       "--disable-crc  (false)",
                                       "--max-write-rate=N  (not in this version)",

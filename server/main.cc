@@ -89,12 +89,20 @@ absl::Status Serve(ServerFlags flags, absl::Time start, StopSignal& stop_signal)
   engine_options.cache_bytes = static_cast<std::size_t>(flags.cache_mb) << 20;
   engine_options.compression_level = flags.compression;
   engine_options.check_bodies = !flags.disable_crc;
+  engine_options.automatic_indexes = flags.automatic_indexes;
+  engine_options.index_bytes_max =
+      flags.index_memory_mb != 0 ? flags.index_memory_mb << 20
+                                 : static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                                       static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 2;
   engine_options.flush_interval = absl::Milliseconds(flags.flush_interval_ms);
+  const std::uint64_t index_bytes_max = engine_options.index_bytes_max;
   ALOS_ASSIGN_OR_RETURN(const std::unique_ptr<ServerEngine> engine,
                         ServerEngine::Open(std::move(engine_options)));
   ALOS_LOG(kInfo) << "data in " << flags.data_path << "; sync mode " << Durability::kName
                   << "; new databases get " << flags.shards << " shards; cache " << flags.cache_mb
-                  << " MB; compression " << flags.compression;
+                  << " MB; compression " << flags.compression << "; indexes up to "
+                  << (index_bytes_max >> 20) << " MB"
+                  << (flags.automatic_indexes ? "" : ", none automatic");
   ALOS_RETURN_IF_ERROR(LoadDatabases(*engine, flags.load_dbs));
 
   plugin::ProtocolOptions protocol_options;

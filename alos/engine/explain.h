@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "alos/document/builder.h"
 
 namespace alos {
@@ -43,6 +44,9 @@ struct Explain {
   void AddIndex(std::string_view name) {
     if (std::find(indexes.begin(), indexes.end(), name) == indexes.end())
       indexes.emplace_back(name);
+  }
+  void AddStage(std::string_view name, absl::Duration time) {
+    stage_milliseconds.emplace_back(name, absl::ToDoubleMilliseconds(time));
   }
   void Advise(std::string what) {
     if (std::find(advice.begin(), advice.end(), what) == advice.end())

@@ -60,6 +60,10 @@ struct FindQuery {
   std::size_t sort_bytes_max = std::size_t{100} << 20;
   // Filled in with what was done.
   Explain* explain = nullptr;
+  // An index that has to be there, by name; which ones are used is decided by cost all the same.
+  std::string hint;
+  // Indexes are not used.
+  bool force_scan = false;
 };
 
 }  // namespace alos

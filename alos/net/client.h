@@ -56,10 +56,36 @@ struct ClientOptions {
 // client has checked them).
 using EncodedDocument = std::string;
 
+// Views are used during the call only.
 struct ClientFindOptions {
-  std::vector<std::string> fields = {};  // projection; empty: whole documents
+  std::vector<std::string> fields = {};  // to show; empty: whole documents
   std::uint64_t skip = 0;
-  std::uint64_t limit = 0;  // 0: none
+  std::uint64_t limit = 0;                             // 0: none
+  std::optional<ValueView> sort = std::nullopt;        // {age: 1, name: -1}
+  std::optional<ValueView> projection = std::nullopt;  // a document, in place of `fields`
+  std::string hint = {};                               // the name of an index that there must be
+  bool force_scan = false;                             // use no index
+};
+
+struct ClientIndex {
+  struct Field {
+    std::string name;             // a dotted path
+    std::string value_type = {};  // string integer float boolean time bytes; "": any
+  };
+  std::vector<Field> fields;  // several: one index over all of them
+  bool unique = false;
+  bool sparse = false;
+  bool text = false;  // $text searches the fields
+  std::optional<ValueView> partial_filter = std::nullopt;
+  std::optional<std::uint64_t> expire_after_seconds = std::nullopt;
+};
+
+struct ClientIndexResult {
+  std::uint64_t indexed = 0;  // documents
+  std::uint64_t skipped = 0;  // documents with a value of another type than was declared
+  // {position, id, field, expected, actual} of the first of these.
+  std::vector<EncodedDocument> issues;
+  bool truncated = false;  // there are more issues
 };
 
 struct ClientUpsertOneResult {
@@ -119,16 +145,28 @@ class BasicClient {
   absl::StatusOr<std::optional<EncodedDocument>> FindById(std::string_view collection,
                                                           std::string_view string_id);
   absl::StatusOr<std::optional<EncodedDocument>> FindOne(std::string_view collection,
-                                                         ValueView query);
+                                                         ValueView query,
+                                                         const ClientFindOptions& options = {});
   // All at once: fails if the result exceeds a frame. FindStream does not.
   absl::StatusOr<std::vector<EncodedDocument>> Find(std::string_view collection, ValueView query,
                                                     const ClientFindOptions& options = {});
-  // Calls visit with each document until it returns false. `batch_size` documents a round trip.
+  // Calls visit with each document until it returns false. `batch_size` documents a round trip; all
+  // of one snapshot.
   absl::Status FindStream(std::string_view collection, ValueView query, std::size_t batch_size,
                           absl::FunctionRef<bool(ValueView)> visit,
-                          const std::vector<std::string>& fields = {});
+                          const ClientFindOptions& options = {});
   absl::StatusOr<std::vector<EncodedDocument>> Aggregate(std::string_view collection,
                                                          ValueView pipeline);
+  // As FindStream.
+  absl::Status AggregateStream(std::string_view collection, ValueView pipeline,
+                               std::size_t batch_size, absl::FunctionRef<bool(ValueView)> visit);
+  // What the server does to answer, and to no effect: docs/query.md says what is in it.
+  absl::StatusOr<EncodedDocument> ExplainFind(std::string_view collection, ValueView query,
+                                              const ClientFindOptions& options = {});
+  absl::StatusOr<EncodedDocument> ExplainAggregate(std::string_view collection, ValueView pipeline);
+  // The same for a count, an update or a delete: `arguments` are those of the operation.
+  absl::StatusOr<EncodedDocument> Explain(Operation operation, std::string_view collection,
+                                          ValueView arguments);
   // The documents that match; all, in O(1), for an empty query.
   absl::StatusOr<std::uint64_t> Count(std::string_view collection, ValueView query);
   absl::StatusOr<std::uint64_t> Count(std::string_view collection);
@@ -159,9 +197,15 @@ class BasicClient {
   absl::StatusOr<EncodedDocument> Stats();
   absl::StatusOr<std::uint64_t> ReadTimestamp();
 
-  absl::Status CreateIndex(std::string_view collection, ValueView arguments);
+  // Returns when the index is built.
+  absl::StatusOr<ClientIndexResult> CreateIndex(std::string_view collection,
+                                                const ClientIndex& index);
+  // The same with the arguments of the operation.
+  absl::StatusOr<ClientIndexResult> CreateIndex(std::string_view collection, ValueView arguments);
+  // `field`: of an index over several, their names joined by commas.
   absl::Status DropIndex(std::string_view collection, std::string_view field);
   absl::Status RebuildIndex(std::string_view collection, std::string_view field);
+  // An array of documents: name, fields, type, reason, size, uses and so on.
   absl::StatusOr<EncodedDocument> ListIndexes(std::string_view collection);
 
   // Several requests in one round trip; one failing does not fail the others. Never sent twice.
@@ -187,6 +231,9 @@ class BasicClient {
                                          absl::Time deadline, bool* connection_usable);
   absl::StatusOr<std::uint64_t> CallForNumber(Operation operation, std::string_view collection,
                                               ValueView args, bool is_read, std::string_view field);
+  // Reads a result in batches. `arguments`: encoded, without the cursor.
+  absl::Status CallForBatches(Operation operation, std::string_view collection,
+                              std::string_view arguments, absl::FunctionRef<bool(ValueView)> visit);
   absl::StatusOr<bool> CallForExists(Operation operation, std::string_view name);
   absl::StatusOr<std::optional<EncodedDocument>> CallForDocument(Operation operation,
                                                                  std::string_view collection,
@@ -307,19 +354,41 @@ inline absl::StatusOr<std::vector<std::string>> ElementsOf(std::optional<ValueVi
   return elements;
 }
 
-inline std::string FindArguments(ValueView query, const std::vector<std::string>& fields,
-                                 std::uint64_t skip, std::uint64_t limit, std::string_view cursor) {
+// `limit` is that of the options, or of a batch.
+inline std::string FindArguments(ValueView query, const ClientFindOptions& options,
+                                 std::uint64_t limit) {
   std::string args;
   Builder builder(&args);
   builder.StartDocument().Key("query").Raw(query);
-  if (!fields.empty()) {
-    builder.Key("fields").StartArray(fields.size());
-    for (const std::string& field : fields) builder.String(field);
+  if (!options.fields.empty()) {
+    builder.Key("fields").StartArray(options.fields.size());
+    for (const std::string& field : options.fields) builder.String(field);
     builder.EndArray();
   }
-  if (skip != 0) builder.Key("skip").Uint(skip);
+  if (options.skip != 0) builder.Key("skip").Uint(options.skip);
   if (limit != 0) builder.Key("limit").Uint(limit);
-  if (!cursor.empty()) builder.Key("cursor").Binary(cursor);
+  if (options.sort.has_value()) builder.Key("sort").Raw(*options.sort);
+  if (options.projection.has_value()) builder.Key("projection").Raw(*options.projection);
+  if (options.force_scan) {
+    builder.Key("hint").StartDocument(1).Key("$natural").Int(1).EndDocument();
+  } else if (!options.hint.empty()) {
+    builder.Key("hint").String(options.hint);
+  }
+  builder.EndDocument();
+  return args;
+}
+
+// `arguments` with one more.
+template <class AppendValue>
+std::string With(ValueView arguments, std::string_view name, AppendValue&& append) {
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument();
+  for (const auto [key, value] : arguments.entries()) {
+    if (key != name) builder.Key(key).Raw(value);
+  }
+  builder.Key(name);
+  append(builder);
   builder.EndDocument();
   return args;
 }
@@ -552,16 +621,15 @@ absl::StatusOr<std::optional<EncodedDocument>> BasicClient<Ciphers>::FindById(
 
 template <class Ciphers>
 absl::StatusOr<std::optional<EncodedDocument>> BasicClient<Ciphers>::FindOne(
-    std::string_view collection, ValueView query) {
-  const std::string args = net_internal::Arguments("query", query);
+    std::string_view collection, ValueView query, const ClientFindOptions& options) {
+  const std::string args = net_internal::FindArguments(query, options, 0);
   return CallForDocument(Operation::kFindOne, collection, ValueView::FromTrusted(args));
 }
 
 template <class Ciphers>
 absl::StatusOr<std::vector<EncodedDocument>> BasicClient<Ciphers>::Find(
     std::string_view collection, ValueView query, const ClientFindOptions& options) {
-  const std::string args =
-      net_internal::FindArguments(query, options.fields, options.skip, options.limit, "");
+  const std::string args = net_internal::FindArguments(query, options, options.limit);
   ALOS_ASSIGN_OR_RETURN(
       const std::string result,
       Call(options.skip != 0 || options.limit != 0 ? Operation::kFindPaginated : Operation::kFind,
@@ -570,16 +638,13 @@ absl::StatusOr<std::vector<EncodedDocument>> BasicClient<Ciphers>::Find(
 }
 
 template <class Ciphers>
-absl::Status BasicClient<Ciphers>::FindStream(std::string_view collection, ValueView query,
-                                              std::size_t batch_size,
-                                              absl::FunctionRef<bool(ValueView)> visit,
-                                              const std::vector<std::string>& fields) {
-  std::string cursor;
-  do {
-    const std::string args =
-        net_internal::FindArguments(query, fields, 0, std::max<std::size_t>(batch_size, 1), cursor);
-    ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kFindManyStream, collection,
-                                                         ValueView::FromTrusted(args), true));
+absl::Status BasicClient<Ciphers>::CallForBatches(Operation operation, std::string_view collection,
+                                                  std::string_view arguments,
+                                                  absl::FunctionRef<bool(ValueView)> visit) {
+  std::string args(arguments);
+  for (;;) {
+    ALOS_ASSIGN_OR_RETURN(const std::string result,
+                          Call(operation, collection, ValueView::FromTrusted(args), true));
     const ValueView view = ValueView::FromTrusted(result);
     const std::optional<ValueView> documents = view.Find("docs");
     if (!documents.has_value() || !documents->IsArray()) {
@@ -589,10 +654,58 @@ absl::Status BasicClient<Ciphers>::FindStream(std::string_view collection, Value
       if (!visit(document)) return absl::OkStatus();
     }
     const std::optional<ValueView> next = view.Find("cursor");
-    cursor = next.has_value() && next->type() == ValueType::kBinary ? std::string(next->AsBinary())
-                                                                    : std::string();
-  } while (!cursor.empty());
-  return absl::OkStatus();
+    if (!next.has_value() || next->type() != ValueType::kBinary || next->AsBinary().empty())
+      return absl::OkStatus();
+    args = net_internal::With(ValueView::FromTrusted(arguments), "cursor",
+                              [&](Builder& builder) { builder.Raw(*next); });
+  }
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::FindStream(std::string_view collection, ValueView query,
+                                              std::size_t batch_size,
+                                              absl::FunctionRef<bool(ValueView)> visit,
+                                              const ClientFindOptions& options) {
+  std::uint64_t batch = std::max<std::size_t>(batch_size, 1);
+  if (options.limit != 0) batch = std::min(batch, options.limit);
+  std::uint64_t visited = 0;
+  return CallForBatches(
+      Operation::kFindManyStream, collection, net_internal::FindArguments(query, options, batch),
+      [&](ValueView document) { return visit(document) && ++visited != options.limit; });
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::AggregateStream(std::string_view collection, ValueView pipeline,
+                                                   std::size_t batch_size,
+                                                   absl::FunctionRef<bool(ValueView)> visit) {
+  const std::string args = net_internal::With(
+      ValueView::FromTrusted(net_internal::Arguments("pipeline", pipeline)), "batch_size",
+      [&](Builder& builder) { builder.Uint(std::max<std::size_t>(batch_size, 1)); });
+  return CallForBatches(Operation::kAggregateStream, collection, args, visit);
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Explain(Operation operation,
+                                                              std::string_view collection,
+                                                              ValueView arguments) {
+  if (!arguments.IsDocument()) return absl::InvalidArgumentError("Explain: not an object");
+  const std::string args =
+      net_internal::With(arguments, "explain", [](Builder& builder) { builder.Bool(true); });
+  return Call(operation, collection, ValueView::FromTrusted(args), true);
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::ExplainFind(
+    std::string_view collection, ValueView query, const ClientFindOptions& options) {
+  const std::string args = net_internal::FindArguments(query, options, options.limit);
+  return Explain(Operation::kFind, collection, ValueView::FromTrusted(args));
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::ExplainAggregate(std::string_view collection,
+                                                                       ValueView pipeline) {
+  const std::string args = net_internal::Arguments("pipeline", pipeline);
+  return Explain(Operation::kAggregate, collection, ValueView::FromTrusted(args));
 }
 
 template <class Ciphers>
@@ -740,8 +853,44 @@ absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::ReadTimestamp() {
 }
 
 template <class Ciphers>
-absl::Status BasicClient<Ciphers>::CreateIndex(std::string_view collection, ValueView arguments) {
-  return Call(Operation::kCreateIndex, collection, arguments, false).status();
+absl::StatusOr<ClientIndexResult> BasicClient<Ciphers>::CreateIndex(std::string_view collection,
+                                                                    ValueView arguments) {
+  ALOS_ASSIGN_OR_RETURN(const std::string answer,
+                        Call(Operation::kCreateIndex, collection, arguments, false));
+  ClientIndexResult result;
+  ALOS_ASSIGN_OR_RETURN(result.indexed, net_internal::NumberIn(answer, "indexed"));
+  ALOS_ASSIGN_OR_RETURN(result.skipped, net_internal::NumberIn(answer, "skipped"));
+  const ValueView view = ValueView::FromTrusted(answer);
+  if (const std::optional<ValueView> issues = view.Find("issues"); issues.has_value()) {
+    ALOS_ASSIGN_OR_RETURN(result.issues, net_internal::ElementsOf(issues));
+  }
+  const std::optional<ValueView> truncated = view.Find("truncated");
+  result.truncated = truncated.has_value() && truncated->IsBool() && truncated->AsBool();
+  return result;
+}
+
+template <class Ciphers>
+absl::StatusOr<ClientIndexResult> BasicClient<Ciphers>::CreateIndex(std::string_view collection,
+                                                                    const ClientIndex& index) {
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument();
+  builder.Key("field").String(index.fields.empty() ? "" : index.fields[0].name);
+  builder.Key("fields").StartArray(index.fields.size());
+  for (const ClientIndex::Field& field : index.fields) {
+    builder.StartDocument().Key("name").String(field.name);
+    if (!field.value_type.empty()) builder.Key("value_type").String(field.value_type);
+    builder.EndDocument();
+  }
+  builder.EndArray();
+  if (index.unique) builder.Key("unique").Bool(true);
+  if (index.sparse) builder.Key("sparse").Bool(true);
+  if (index.text) builder.Key("text").Bool(true);
+  if (index.partial_filter.has_value()) builder.Key("partial_filter").Raw(*index.partial_filter);
+  if (index.expire_after_seconds.has_value())
+    builder.Key("expire_after_seconds").Uint(*index.expire_after_seconds);
+  builder.EndDocument();
+  return CreateIndex(collection, ValueView::FromTrusted(args));
 }
 
 template <class Ciphers>

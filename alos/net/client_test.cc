@@ -138,6 +138,44 @@ TEST(ClientTest, ReadIsSentAgainWhenItsConnectionIsLost) {
   EXPECT_EQ(server.connections(), 2);
 }
 
+// Each batch is asked for with the same arguments and the last one's cursor, and no more than the
+// limit asks for.
+TEST(ClientTest, StreamsPassTheCursorOn) {
+  ScriptedServer server({[](Peer& peer) {
+    Request request = peer.Receive();
+    EXPECT_EQ(request.operation, Operation::kFindManyStream);
+    EXPECT_EQ(request.args.Find("limit")->ToInt64(), 2);
+    EXPECT_EQ(request.args.Find("skip")->ToInt64(), 7);
+    EXPECT_EQ(request.args.Find("hint")->AsString(), "n");
+    EXPECT_TRUE(request.args.Find("sort")->IsDocument());
+    EXPECT_FALSE(request.args.Find("cursor").has_value());
+    peer.Answer(request.id,
+                "\x82\xa4"
+                "docs\x92\x80\x80\xa6"
+                "cursor\xc4\x01x");
+    request = peer.Receive();
+    EXPECT_EQ(request.args.Find("cursor")->AsBinary(), "x");
+    EXPECT_EQ(request.args.Find("skip")->ToInt64(), 7);
+    peer.Answer(request.id,
+                "\x81\xa4"
+                "docs\x92\x80\x80");
+    peer.Receive();
+  }});
+  auto client = Client::Connect(server.Options());
+  ASSERT_TRUE(client.ok());
+  const ValueView document = ValueView::FromTrusted(kDocument);
+  int visited = 0;
+  const absl::Status status =
+      (*client)->FindStream("c", document, 2,
+                            [&](ValueView) {
+                              ++visited;
+                              return true;
+                            },
+                            {.skip = 7, .limit = 3, .sort = document, .hint = "n"});
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(visited, 3);
+}
+
 // The server may have applied it before the connection was lost: sending again could apply it
 // twice.
 TEST(ClientTest, WriteIsNotSentAgainWhenItsConnectionIsLost) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -111,6 +112,11 @@ class Projection {
   bool shows_everything() const { return !has_fields_; }
   // Only fields to show or to hide: Apply cannot fail.
   bool is_plain() const { return !nodes_[0].has_computed && !has_special_; }
+
+  // A state for Apply, to be used for one document after another; nullptr when none is needed.
+  std::unique_ptr<EvaluationState> NewState() const {
+    return has_expressions_ ? std::make_unique<EvaluationState>(Now()) : nullptr;
+  }
 
   // Appends what is shown of `document`. REQUIRES: a document whose bytes are not in *out.
   // Expressions are evaluated in `state`, which is reset; without one, in one made for this call.

@@ -146,7 +146,8 @@ inline absl::StatusOr<std::string> IndexTenFields(Client& client, const std::str
     builder.Key("field").String(field.name);
     builder.Key("value_type").String(field.value_type);
     builder.EndDocument();
-    const absl::Status created = client.CreateIndex(collection, ValueView::FromTrusted(args));
+    const absl::Status created =
+        client.CreateIndex(collection, ValueView::FromTrusted(args)).status();
     if (created.ok()) continue;
     how = absl::StrCat("queries, since declaring them failed (", created.message(), ")");
     std::string filter;

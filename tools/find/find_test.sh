@@ -43,6 +43,18 @@ is '' no_such_collection
 [ "$("$find" --port "localhost:$port" things | wc -l)" = 20 ]
 [ "$("$find" --port "localhost:$port" things --skip 15 | wc -l)" = 5 ]
 [ "$("$find" --port "localhost:$port" things --limit 7 | wc -l)" = 7 ]
+is $'{"_id":17,"n":19}\n{"_id":14,"n":18}' things '{"n":{"$gte":18}}' --sort '{"n":-1}' --fields n
+is '{"_id":0,"n":0}' things --sort '{"n":1}' --limit 1 --fields n --hint '$natural'
+is '{"c":5}' things --aggregate '[{"$match":{"n":{"$lt":5}}},{"$count":"c"}]'
+is 3 things --aggregate '[{"$match":{"n":{"$lt":3}}}]' --count
+for question in "--explain" "--count --explain" "--sort {\"n\":1} --explain" \
+  "--aggregate [{\"\$match\":{\"n\":1}}] --explain"; do
+  # shellcheck disable=SC2086
+  "$find" --port "localhost:$port" things $question | grep -q '^{"plan":"' || { echo "$question"; exit 1; }
+done
+refused 1 things --hint absent
+refused 2 things '{}' --aggregate '[]'
+refused 2 things --aggregate '{}'
 refused 1 things '{"n":{"$almost":1}}'
 grep -q '\$almost' "$TEST_TMPDIR/err"
 refused 2 things '{"n":'

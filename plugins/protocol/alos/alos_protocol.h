@@ -33,6 +33,7 @@
 #include "alos/net/protocol.h"
 #include "alos/net/secure_channel.h"
 #include "plugins/protocol/alos/internal/operations.h"
+#include "plugins/protocol/alos/internal/result_table.h"
 #include "plugins/protocol/alos/internal/transaction_table.h"
 
 namespace alos {
@@ -72,7 +73,10 @@ class AlosProtocol {
   AlosProtocol& operator=(const AlosProtocol&) = delete;
 
   std::unique_ptr<Session> NewSession() { return std::make_unique<Session>(this); }
-  void Tick() { transactions_.Expire(); }
+  void Tick() {
+    transactions_.Expire();
+    results_.Expire();
+  }
   bool requires_authentication() const { return options_.credentials.has_value(); }
   NetCounters& counters() { return counters_; }
 
@@ -83,6 +87,7 @@ class AlosProtocol {
   const AlosProtocolOptions options_;
   NetCounters counters_;
   protocol_internal::TransactionTable<Database> transactions_;
+  protocol_internal::ResultTable results_;
   std::atomic<std::uint64_t> sessions_made_{0};
 };
 
@@ -94,8 +99,8 @@ class AlosProtocol<EngineType, Ciphers>::Session {
         id_(++protocol->sessions_made_),
         reader_(protocol->options_.frame_bytes_max + kSealedOverheadMax),
         operations_(protocol->engine_, protocol->options_.default_database,
-                    protocol->options_.limits, &protocol->transactions_, &protocol->counters_,
-                    id_) {}
+                    protocol->options_.limits, &protocol->transactions_, &protocol->results_,
+                    &protocol->counters_, id_) {}
   ~Session() {
     if (began_transactions_) protocol_.transactions_.RemoveOwned(id_);
   }

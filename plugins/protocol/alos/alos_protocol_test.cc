@@ -24,6 +24,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "alos/document/builder.h"
@@ -41,6 +42,7 @@
 #include "gtest/gtest.h"
 #include "plugin/ciphers.h"
 #include "plugin/protocol.h"
+#include "plugins/protocol/alos/internal/result_table.h"
 
 namespace alos {
 namespace {
@@ -488,20 +490,337 @@ TEST_F(AlosProtocolTest, CollectionsDatabasesAndTheRest) {
   EXPECT_GT(*connections->Find("errors")->ToInt64(), 2);
 }
 
-TEST_F(AlosProtocolTest, IndexOperationsSayWhatIsMissing) {
+TEST_F(AlosProtocolTest, FindOptions) {
+  for (int i = 0; i < 20; ++i) {
+    Ask(Operation::kInsertOne, absl::StrCat(R"({"_id":)", i, R"(,"n":)", i * 7 % 20, R"(,"g":)",
+                                            i % 2, R"(,"a":[1,2,)", i, "]}"));
+  }
+  const auto find = [&](std::string_view options, Operation operation = Operation::kFind) {
+    return Ask(operation, absl::StrCat(R"({"query":{"n":{"$lt":6}},"fields":["n"])", options, "}"));
+  };
+  EXPECT_EQ(find(R"(,"sort":{"n":1},"limit":2)"), R"([{"_id":0,"n":0},{"_id":3,"n":1}])");
+  EXPECT_EQ(find(R"(,"sort":{"n":-1},"skip":1,"limit":2)", Operation::kFindPaginated),
+            R"([{"_id":12,"n":4},{"_id":9,"n":3}])");
+  EXPECT_EQ(find(R"(,"sort":{"n":-1},"skip":5)", Operation::kFindOne), R"({"_id":0,"n":0})");
+  EXPECT_EQ(find(R"(,"sort":{"n":-1},"skip":6)", Operation::kFindOne), "null");
+  // For clients whose maps have no order.
+  EXPECT_EQ(
+      Ask(Operation::kFind, R"({"query":{},"fields":["g"],"sort":[{"g":-1},{"n":1}],"limit":2})"),
+      R"([{"_id":3,"g":1},{"_id":9,"g":1}])");
+  EXPECT_EQ(Ask(Operation::kFind,
+                R"({"query":{"n":7},"projection":{"_id":0,"twice":{"$add":["$n","$n"]},"n":1}})"),
+            R"([{"n":7,"twice":14}])");
+  EXPECT_EQ(Ask(Operation::kFindOne, R"({"query":{"a":19},"projection":{"a.$":1}})"),
+            R"({"_id":19,"a":[19]})");
+  EXPECT_EQ(Ask(Operation::kFindManyStream,
+                R"({"query":{"n":7},"projection":{"a":{"$slice":-1},"n":0,"g":0}})"),
+            R"({"docs":[{"_id":1,"a":[1]}]})");
+  EXPECT_EQ(Ask(Operation::kFindManyCount, R"({"query":{"n":{"$lt":6}},"skip":1,"limit":3})"),
+            R"({"n":3})");
+  EXPECT_EQ(Ask(Operation::kFindManyCount, R"({"query":{"n":{"$lt":6}},"skip":9})"), R"({"n":0})");
+
+  EXPECT_EQ(find(R"(,"hint":{"$natural":1},"sort":{"n":1},"limit":1)"), R"([{"_id":0,"n":0}])");
+  EXPECT_EQ(find(R"(,"hint":"_id_","limit":1,"sort":{"n":1})"), R"([{"_id":0,"n":0}])");
+  EXPECT_EQ(find(R"(,"collation":{"locale":"simple"},"limit":1,"sort":{"n":1})"),
+            R"([{"_id":0,"n":0}])");
+  for (const Operation operation :
+       {Operation::kFindOne, Operation::kFind, Operation::kFindPaginated,
+        Operation::kFindManyStream, Operation::kFindManyCount, Operation::kCount}) {
+    const std::string_view query = R"({"query":{"n":1},)";
+    Refused(operation, absl::StrCat(query, R"("hint":"absent"})"), {"NOT_FOUND", "'absent'"});
+    Refused(operation, absl::StrCat(query, R"("hint":5})"), {"'hint'"});
+    Refused(operation, absl::StrCat(query, R"("hint":{"$natural":-1}})"), {"$natural"});
+    Refused(operation, absl::StrCat(query, R"("collation":{"locale":"de","strength":2}})"),
+            {"'collation'", "simple"});
+    Refused(operation, absl::StrCat(query, R"("explain":1})"), {"'explain'", "true or false"});
+    Refused(operation, absl::StrCat(query, R"("limit":-1})"), {"'limit'"});
+  }
+  Refused(Operation::kFind, R"({"query":{},"sort":{"n":2}})", {"sort", "direction"});
+  Refused(Operation::kFind, R"({"query":{},"sort":[{"n":1,"g":1}]})", {"'sort'", "one field"});
+  Refused(Operation::kFind, R"({"query":{},"sort":[{"n":1},{"n":1}]})", {"n"});
+  Refused(Operation::kFind, R"({"query":{},"projection":{"a":1,"b":0}})", {"projection", "'b'"});
+  Refused(Operation::kFind, R"({"query":{},"projection":{"a":1},"fields":["b"]})", {"'fields'"});
+  Refused(Operation::kFind, R"({"query":{},"projection":{"x":{"$divide":["$n",0]}}})", {"'x'"});
+  Refused(Operation::kUpdateOne, R"({"filter":{},"update":{"$set":{"x":1}},"hint":"absent"})",
+          {"NOT_FOUND"});
+  Refused(Operation::kDeleteMany, R"({"filter":{},"hint":"absent"})", {"NOT_FOUND"});
+  Refused(Operation::kAggregate, R"({"pipeline":[],"hint":"absent"})", {"NOT_FOUND"});
+  EXPECT_EQ(Ask(Operation::kFindManyCount, R"({"query":{}})"), R"({"n":20})");
+}
+
+TEST_F(AlosProtocolTest, ExplainSaysWhatWasDoneAndChangesNothing) {
+  for (int i = 0; i < 50; ++i) {
+    Ask(Operation::kInsertOne,
+        absl::StrCat(R"({"_id":)", i, R"(,"n":)", i, R"(,"s":"text )", i % 5, "\"}"));
+  }
+  const auto explain = [&](Operation operation, std::string_view args) {
+    const std::string answer = Ask(operation, absl::StrCat(args, R"(,"explain":true})"));
+    EXPECT_FALSE(absl::StartsWith(answer, "ERROR")) << answer;
+    return Encode(answer);
+  };
+  const auto plan = [&](Operation operation, std::string_view args) {
+    const std::string document = explain(operation, args);
+    const auto found = ValueView::FromTrusted(document).Find("plan");
+    return found ? std::string(found->AsString()) : "none";
+  };
+  const auto number = [&](Operation operation, std::string_view args, std::string_view field) {
+    const std::string document = explain(operation, args);
+    const auto found = ValueView::FromTrusted(document).Find(field);
+    return found ? found->ToInt64().value_or(-1) : -2;
+  };
+  const std::string_view query = R"({"query":{"n":7})";
+  const std::string_view filter = R"({"filter":{"n":{"$gte":40}})";
+  EXPECT_EQ(plan(Operation::kFind, query), "scan of all documents");
+  EXPECT_EQ(number(Operation::kFind, query, "documents_examined"), 50);
+  EXPECT_EQ(plan(Operation::kFindOne, R"({"query":{"_id":7})"), "by _id");
+  EXPECT_EQ(Ask(Operation::kCreateIndex, R"({"field":"n"})"),
+            R"({"indexed":50,"skipped":0,"issues":[],"truncated":false})");
+  for (const Operation operation : {Operation::kFind, Operation::kFindOne,
+                                    Operation::kFindPaginated, Operation::kFindManyStream}) {
+    EXPECT_EQ(plan(operation, query), "index");
+    EXPECT_EQ(number(operation, query, "documents_examined"), 1);
+    EXPECT_EQ(number(operation, query, "returned"), 1);
+    EXPECT_EQ(plan(operation, R"({"query":{"n":7},"hint":{"$natural":1})"),
+              "scan of all documents");
+  }
+  EXPECT_EQ(plan(Operation::kFindManyCount, R"({"query":{"n":{"$gte":40}})"), "count from index");
+  EXPECT_EQ(number(Operation::kCount, R"({"query":{"n":{"$gte":40}})", "returned"), 10);
+  EXPECT_EQ(plan(Operation::kFindManyCount, R"({"query":{"n":7},"hint":{"$natural":1})"),
+            "scan of all documents");
+  EXPECT_NE(plan(Operation::kUpdateMany, absl::StrCat(filter, R"(,"update":{"$set":{"n":0}})")),
+            "scan of all documents");
+  EXPECT_EQ(number(Operation::kUpdateOne, absl::StrCat(filter, R"(,"update":{"$set":{"n":0}})"),
+                   "returned"),
+            1);
+  EXPECT_EQ(number(Operation::kDeleteMany, filter, "returned"), 10);
+  EXPECT_EQ(number(Operation::kDeleteOne, filter, "returned"), 1);
+  EXPECT_EQ(plan(Operation::kAggregate, R"({"pipeline":[{"$match":{"n":7}}])"), "index");
+  EXPECT_NE(plan(Operation::kAggregate, R"({"pipeline":[{"$match":{"n":7}},{"$count":"x"}])"),
+            "scan of all documents");
+  EXPECT_EQ(
+      plan(Operation::kAggregate, R"({"pipeline":[{"$match":{"n":7}}],"hint":{"$natural":1})"),
+      "scan of all documents");
+  EXPECT_EQ(number(Operation::kAggregateStream, R"({"pipeline":[{"$match":{"n":{"$lt":9}}}])",
+                   "returned"),
+            9);
+  EXPECT_EQ(Ask(Operation::kFindManyCount, R"({"query":{"n":{"$gte":40}}})"), R"({"n":10})");
+  const std::string sorted =
+      explain(Operation::kFind, R"({"query":{"s":"text 1"},"sort":{"n":-1},"limit":3)");
+  const ValueView view = ValueView::FromTrusted(sorted);
+  EXPECT_EQ(view.Find("returned")->ToInt64(), 3) << ToJson(view);
+  std::vector<std::string> stages;
+  for (const ValueView stage : view.Find("stages")->elements())
+    stages.emplace_back(stage.Find("stage")->AsString());
+  EXPECT_EQ(stages, (std::vector<std::string>{"compile", "match", "sort", "total"}));
+  // Where there is nothing, nothing is read.
+  EXPECT_EQ(talk_->Ask(Operation::kFind, "absent", R"({"query":{"n":1},"explain":true})", "nowhere")
+                .substr(0, 26),
+            R"({"plan":"nothing to read",)");
+  Refused(Operation::kUpdateOne, R"({"filter":{},"update":{"$almost":{}},"explain":true})",
+          {"$almost"});
+  EXPECT_EQ(
+      talk_->Ask(Operation::kFindManyStream, "absent", R"({"query":{},"sort":{"n":1}})", "nowhere"),
+      R"({"docs":[]})");
+}
+
+TEST_F(AlosProtocolTest, Indexes) {
   Ask(Operation::kInsertOne, R"({"_id":"a"})");
   EXPECT_EQ(Ask(Operation::kListIndexes, "{}"),
             R"([{"name":"_id_","field":"_id","type":"primary","unique":true,"documents":1}])");
   EXPECT_EQ(Ask(Operation::kListIndexes, "{}", "absent"), "[]");
-  Refused(Operation::kCreateIndex, R"({"field":"n","value_type":"integer"})",
-          {"UNIMPLEMENTED", "not supported yet"});
-  Refused(Operation::kCreateIndex, R"({"fields":[{"name":"a","value_type":"string"}]})",
-          {"UNIMPLEMENTED", "not supported yet"});
-  Refused(Operation::kCreateIndex, "{}", {"'field'"});
+  Ask(Operation::kInsertMany,
+      InsertMany(
+          {"", "", "", "", ""},
+          {R"({"_id":"b","n":1,"f":1.5,"t":[1,2],"s":"x"})",
+           R"({"_id":"c","n":"one","f":2,"t":[1,"2"],"s":"y"})",
+           R"({"_id":"d","n":2.5,"f":null,"t":[],"s":"x"})",
+           R"({"_id":"e","d":{"x":[{"y":true},{"y":0}]}})",
+           R"({"_id":"f","n":{"$date":0},"b":{"$binary":{"base64":"AA==","subType":"00"}}})"}));
+  // Documents without the field are neither indexed nor an issue.
+  const std::string built =
+      Encode(Ask(Operation::kCreateIndex, R"({"field":"n","value_type":"integer"})"));
+  const ValueView result = ValueView::FromTrusted(built);
+  EXPECT_EQ(result.Find("indexed")->ToInt64(), 1);
+  EXPECT_EQ(result.Find("skipped")->ToInt64(), 3);
+  ASSERT_EQ(result.Find("issues")->size(), 3u);
+  for (const ValueView issue : result.Find("issues")->elements()) {
+    EXPECT_EQ(issue.Find("field")->AsString(), "n");
+    EXPECT_EQ(issue.Find("expected")->AsString(), "integer");
+    const std::string_view id = issue.Find("id")->AsString();
+    EXPECT_EQ(issue.Find("actual")->AsString(), id == "c"   ? "string"
+                                                : id == "d" ? "float"
+                                                            : "time");
+    EXPECT_TRUE(issue.Find("position")->ToInt64().has_value());
+  }
+  const auto create = [&](std::string_view args) {
+    const std::string answer = Encode(Ask(Operation::kCreateIndex, args));
+    const ValueView view = ValueView::FromTrusted(answer);
+    if (!view.IsDocument() || !view.Find("indexed")) return ToJson(view);
+    return absl::StrCat(*view.Find("indexed")->ToInt64(), " ", *view.Find("skipped")->ToInt64());
+  };
+  EXPECT_EQ(create(R"({"field":"f","value_type":"float"})"), "2 1");
+  EXPECT_EQ(create(R"({"field":"t","value_type":"integer"})"), "1 1");
+  EXPECT_EQ(create(R"({"field":"d.x.y","value_type":"boolean"})"), "0 1");
+  EXPECT_EQ(create(R"({"field":"b","value_type":"bytes"})"), "1 0");
+  EXPECT_EQ(create(R"({"field":"","fields":[{"name":"s","value_type":"string"},
+                                            {"name":"n","value_type":"integer"}]})"),
+            "1 3");
+  EXPECT_EQ(create(R"({"field":"s"})"), "3 0");
+  EXPECT_EQ(create(R"({"field":"s","text":true})"), "3 0");
+
+  const std::string listed = Encode(Ask(Operation::kListIndexes, "{}"));
+  ASSERT_EQ(ValueView::FromTrusted(listed).size(), 8u);
+  const ValueView first = *ValueView::FromTrusted(listed).At(1);
+  EXPECT_EQ(first.Find("name")->AsString(), "n");
+  EXPECT_EQ(first.Find("value_type")->AsString(), "integer");
+  EXPECT_EQ(first.Find("automatic")->AsBool(), false);
+  EXPECT_EQ(first.Find("reason")->AsString(), "created by a client");
+  EXPECT_EQ(first.Find("ready")->AsBool(), true);
+  EXPECT_TRUE(first.Find("last_use")->IsNull());
+  const ValueView compound = *ValueView::FromTrusted(listed).At(6);
+  EXPECT_EQ(compound.Find("name")->AsString(), "s,n");
+  EXPECT_EQ(compound.Find("type")->AsString(), "compound");
+  EXPECT_EQ(ToJson(*compound.Find("fields")),
+            R"([{"name":"s","value_type":"string"},{"name":"n","value_type":"integer"}])");
+
+  EXPECT_EQ(Ask(Operation::kRebuildIndex, R"({"field":"n"})"), "{}");
+  EXPECT_EQ(Ask(Operation::kFindManyCount, R"({"query":{"n":1}})"), R"({"n":1})");
+  EXPECT_EQ(Ask(Operation::kDropIndex, R"({"fields":[{"name":"s"},{"name":"n"}]})"), "{}");
+  EXPECT_EQ(Ask(Operation::kDropIndex, R"({"field":"n"})"), "{}");
   Refused(Operation::kDropIndex, R"({"field":"n"})", {"NOT_FOUND", "no index", "'n'"});
+  EXPECT_EQ(Ask(Operation::kFindManyCount, R"({"query":{"n":1}})"), R"({"n":1})");
+
+  Refused(Operation::kCreateIndex, "{}", {"'field'"});
+  Refused(Operation::kCreateIndex, R"({"field":""})", {"'field'", "empty"});
+  Refused(Operation::kCreateIndex, R"({"field":"_id"})", {"'_id'", "primary"});
+  Refused(Operation::kCreateIndex, R"({"field":"n","value_type":"number"})",
+          {"'value_type'", "string, integer, float, boolean, time, bytes", "'number'"});
+  Refused(Operation::kCreateIndex, R"({"fields":[5]})", {"'fields'", "'name'"});
+  Refused(Operation::kCreateIndex, R"({"field":"n","unique":"yes"})", {"'unique'"});
+  Refused(Operation::kCreateIndex, R"({"field":"n","partial_filter":{"x":{"$almost":1}}})",
+          {"'partial_filter'", "$almost"});
   Refused(Operation::kDropIndex, R"({"field":"_id"})", {"primary index"});
-  Refused(Operation::kRebuildIndex, R"({"field":"n"})", {"NOT_FOUND", "no index"});
+  Refused(Operation::kRebuildIndex, R"({"field":"m"})", {"NOT_FOUND", "no index"});
   Refused(Operation::kRebuildIndex, R"({"field":"_id"})", {"primary index"});
+}
+
+// What surely takes less than a thread switch is done at once; whatever may scan goes to a worker.
+TEST_F(AlosProtocolTest, OnlyQuickFindsAreDoneAtOnce) {
+  for (int i = 0; i < 300; ++i) {
+    Ask(Operation::kInsertOne,
+        absl::StrCat(R"({"_id":)", i, R"(,"n":)", i, R"(,"same":1,"t":)", i % 3, "}"));
+  }
+  for (const std::string_view field : {"n", "same"})
+    Ask(Operation::kCreateIndex, absl::StrCat(R"({"field":")", field, "\"}"));
+  const auto works = [&](std::string_view query, std::string_view more = "",
+                         Operation operation = Operation::kFind) {
+    const int before = talk_->works();
+    EXPECT_FALSE(
+        absl::StartsWith(Ask(operation, absl::StrCat(R"({"query":)", query, more, "}")), "ERROR"));
+    return talk_->works() - before;
+  };
+  EXPECT_EQ(works(R"({"n":7})"), 0);
+  EXPECT_EQ(works(R"({"n":7.0,"t":{"$gte":0,"$lt":9}})"), 0);
+  EXPECT_EQ(works(R"({"n":7})", "", Operation::kFindOne), 0);
+  EXPECT_EQ(works(R"({"n":7})", R"(,"sort":{"t":1},"limit":5)", Operation::kFindPaginated), 0);
+  EXPECT_EQ(works(R"({"n":7})", "", Operation::kFindManyCount), 0);
+  EXPECT_EQ(works(R"({"n":"none"})"), 0);
+  EXPECT_EQ(works(R"({"t":1})"), 1);
+  EXPECT_EQ(works(R"({"same":1})"), 1);
+  EXPECT_EQ(works(R"({"n":null})"), 1);
+  EXPECT_EQ(works(R"({"n":{"$gte":7}})"), 1);
+  EXPECT_EQ(works(R"({"n":7,"t":{"$regex":"x"}})"), 1);
+  EXPECT_EQ(works(R"({"n":7,"$or":[{"t":1}]})"), 1);
+  EXPECT_EQ(works(R"({"n":7})", R"(,"hint":{"$natural":1})"), 1);
+  EXPECT_EQ(works(R"({"n":7})", R"(,"projection":{"x":{"$range":[0,9]}})"), 1);
+  EXPECT_EQ(Ask(Operation::kFind, R"({"query":{"n":8},"fields":["n"]})"), R"([{"_id":8,"n":8}])");
+}
+
+TEST_F(AlosProtocolTest, AtMostAHundredIssuesAreListed) {
+  for (int i = 0; i < 120; ++i)
+    Ask(Operation::kInsertOne, absl::StrCat(R"({"_id":)", i, R"(,"n":"x"})"));
+  const std::string built =
+      Encode(Ask(Operation::kCreateIndex, R"({"field":"n","value_type":"time"})"));
+  const ValueView result = ValueView::FromTrusted(built);
+  EXPECT_EQ(result.Find("skipped")->ToInt64(), 120);
+  EXPECT_EQ(result.Find("issues")->size(), 100u);
+  EXPECT_TRUE(result.Find("truncated")->AsBool());
+}
+
+// What was found for the first batch is kept for the next ones. Where it is not, because it was too
+// large or has been forgotten, it is found again in the same snapshot.
+TEST_F(AlosProtocolTest, StreamsOfSortedResultsHaveOneSnapshot) {
+  for (int i = 0; i < 100; ++i)
+    Ask(Operation::kInsertOne, absl::StrCat(R"({"_id":)", i, R"(,"n":)", i * 37 % 100, "}"));
+  int later = 1000;
+  for (const std::size_t kept_bytes : {std::size_t{1} << 20, std::size_t{200}, std::size_t{0}}) {
+    AlosProtocolOptions options;
+    options.limits.kept_result_bytes_max = kept_bytes;
+    Configure(std::move(options));
+    for (const bool aggregate : {false, true}) {
+      std::string cursor;
+      std::int64_t expected = 20;
+      int batches = 0;
+      do {
+        const std::string rest =
+            absl::StrCat(cursor.empty() ? "" : absl::StrCat(R"(,"cursor":)", cursor), "}");
+        const std::string page = Encode(
+            aggregate
+                ? Ask(Operation::kAggregateStream,
+                      absl::StrCat(R"({"pipeline":[{"$sort":{"n":1}},{"$skip":20}],)",
+                                   R"("batch_size":9)", rest))
+                : Ask(Operation::kFindManyStream,
+                      absl::StrCat(R"({"query":{},"sort":{"n":1},"skip":20,"limit":9)", rest)));
+        const ValueView view = ValueView::FromTrusted(page);
+        ASSERT_TRUE(view.Find("docs").has_value()) << ToJson(view);
+        for (const ValueView document : view.Find("docs")->elements())
+          EXPECT_EQ(document.Find("n")->ToInt64(), expected++);
+        Ask(Operation::kInsertOne, absl::StrCat(R"({"_id":)", ++later, R"(,"n":-5,"later":1})"));
+        const std::optional<ValueView> next = view.Find("cursor");
+        cursor = next.has_value() ? ToJson(*next) : "";
+        ASSERT_LT(++batches, 20);
+      } while (!cursor.empty());
+      EXPECT_EQ(expected, 100) << kept_bytes;
+      if (kept_bytes != 200) {
+        EXPECT_EQ(batches, 9);
+      }
+      Ask(Operation::kDeleteMany, R"({"filter":{"later":1}})");
+    }
+  }
+}
+
+TEST(ResultTableTest, ForgetsWhatIsIdleOrTooMuch) {
+  using protocol_internal::KeptResults;
+  using protocol_internal::ResultTable;
+  constexpr std::size_t kBytesMax = 1000;
+  ResultTable table(kBytesMax);
+  const auto results = [](std::size_t bytes) {
+    auto kept = std::make_shared<KeptResults>();
+    kept->first = 5;
+    kept->Add(std::string(bytes, 'x'));
+    kept->Add("yz");
+    return kept;
+  };
+  const std::uint64_t id = table.Add(results(3));
+  const auto found = table.Find(id);
+  ASSERT_NE(found, nullptr);
+  EXPECT_FALSE(found->Has(4));
+  EXPECT_EQ(found->At(5), "xxx");
+  EXPECT_EQ(found->At(6), "yz");
+  EXPECT_FALSE(found->Has(7));
+  EXPECT_EQ(table.Find(id + 1), nullptr);
+  table.Expire(absl::Now() + absl::Minutes(9));
+  EXPECT_NE(table.Find(id), nullptr);
+  table.Expire(absl::Now() + absl::Minutes(11));
+  EXPECT_EQ(table.Find(id), nullptr);
+  EXPECT_EQ(table.size_bytes(), 0u);
+  std::vector<std::uint64_t> ids;
+  for (int i = 0; i < 5; ++i) ids.push_back(table.Add(results(kBytesMax / 4)));
+  EXPECT_LE(table.size_bytes(), kBytesMax);
+  EXPECT_EQ(table.Find(ids[0]), nullptr);
+  EXPECT_NE(table.Find(ids[4]), nullptr);
+  table.Remove(ids[4]);
+  EXPECT_EQ(table.Find(ids[4]), nullptr);
 }
 
 TEST_F(AlosProtocolTest, Aggregates) {

@@ -240,10 +240,65 @@ TEST_P(EndToEndTest, EveryOperationOfTheClient) {
   ASSERT_TRUE(stats.ok()) << stats.status();
   EXPECT_TRUE(View(*stats).Find("connections").has_value());
   EXPECT_EQ(View(*client_->ListIndexes("people")).size(), 1u);
-  EXPECT_EQ(client_->CreateIndex("people", View(Encode(R"({"field":"n"})"))).code(),
-            absl::StatusCode::kUnimplemented);
   EXPECT_EQ(client_->DropIndex("people", "n").code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(client_->RebuildIndex("people", "n").code(), absl::StatusCode::kNotFound);
+
+  for (int i = 0; i < 30; ++i) {
+    const std::string document =
+        Encode(absl::StrCat(R"({"_id":)", i, R"(,"n":)", i * 7 % 30, R"(,"s":"t"})"));
+    ASSERT_TRUE(client_->InsertOne("many", View(document)).ok());
+  }
+  const auto indexed =
+      client_->CreateIndex("many", ClientIndex{.fields = {{.name = "n", .value_type = "integer"}}});
+  ASSERT_TRUE(indexed.ok()) << indexed.status();
+  EXPECT_EQ(indexed->indexed, 30u);
+  EXPECT_EQ(indexed->skipped, 0u);
+  const auto unfit = client_->CreateIndex(
+      "many",
+      ClientIndex{.fields = {{.name = "s", .value_type = "time"}, {.name = "n"}}, .sparse = true});
+  ASSERT_TRUE(unfit.ok()) << unfit.status();
+  EXPECT_EQ(unfit->skipped, 30u);
+  ASSERT_EQ(unfit->issues.size(), 30u);
+  EXPECT_EQ(View(unfit->issues[0]).Find("actual")->AsString(), "string");
+  EXPECT_EQ(View(*client_->ListIndexes("many")).size(), 3u);
+  EXPECT_TRUE(client_->DropIndex("many", "s,n").ok());
+  const std::string query = Encode(R"({"n":{"$gte":10}})");
+  const std::string order = Encode(R"({"n":-1})");
+  const std::string shown = Encode(R"({"_id":0,"n":1})");
+  ClientFindOptions sorted{
+      .skip = 1, .limit = 5, .sort = View(order), .projection = View(shown), .hint = "n"};
+  const auto found = client_->Find("many", View(query), sorted);
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_EQ(found->size(), 5u);
+  EXPECT_EQ(Json((*found)[0]), R"({"n":28})");
+  EXPECT_EQ(Json(**client_->FindOne("many", View(query), sorted)), R"({"n":28})");
+  std::string numbers;
+  const auto visit = [&](ValueView document) {
+    absl::StrAppend(&numbers, *document.Find("n")->ToInt64(), " ");
+    return true;
+  };
+  ASSERT_TRUE(client_->FindStream("many", View(query), 2, visit, sorted).ok());
+  EXPECT_EQ(numbers, "28 27 26 25 24 ");
+  numbers.clear();
+  const std::string pipeline = Encode(R"([{"$sort":{"n":1}},{"$limit":7}])");
+  ASSERT_TRUE(client_->AggregateStream("many", View(pipeline), 3, visit).ok());
+  EXPECT_EQ(numbers, "0 1 2 3 4 5 6 ");
+  EXPECT_EQ(
+      View(*client_->ExplainFind("many", View(Encode(R"({"n":7})")))).Find("plan")->AsString(),
+      "index");
+  EXPECT_EQ(View(*client_->ExplainFind("many", View(query), {.force_scan = true}))
+                .Find("plan")
+                ->AsString(),
+            "scan of all documents");
+  EXPECT_TRUE(View(*client_->ExplainAggregate("many", View(pipeline))).Find("plan").has_value());
+  EXPECT_EQ(View(*client_->Explain(Operation::kDeleteMany, "many",
+                                   View(Encode(R"({"filter":{"n":{"$lt":3}}})"))))
+                .Find("returned")
+                ->ToInt64(),
+            3);
+  EXPECT_EQ(*client_->Count("many"), 30u);
+  EXPECT_EQ(client_->Find("many", View(query), {.hint = "absent"}).status().code(),
+            absl::StatusCode::kNotFound);
 
   const auto batch = client_->Batch(
       {{Operation::kInsertOne, "people", ann}, {Operation::kCount, "people", Encode("{}")}});

@@ -82,6 +82,20 @@ class Arguments {
     }
     return static_cast<std::uint64_t>(*number);
   }
+  absl::StatusOr<std::string_view> OptionalString(std::string_view field) const {
+    if (IsAbsent(field)) return std::string_view();
+    return String(field);
+  }
+  absl::StatusOr<bool> OptionalBool(std::string_view field) const {
+    if (IsAbsent(field)) return false;
+    ALOS_ASSIGN_OR_RETURN(const ValueView value, Typed(field, ValueType::kBool, "true or false"));
+    return value.AsBool();
+  }
+  absl::StatusOr<std::optional<ValueView>> OptionalDocument(std::string_view field) const {
+    if (IsAbsent(field)) return std::optional<ValueView>();
+    ALOS_ASSIGN_OR_RETURN(const ValueView value, Document(field));
+    return std::optional<ValueView>(value);
+  }
   // Absent (or nil) is nullopt.
   std::optional<ValueView> Optional(std::string_view field) const {
     return IsAbsent(field) ? std::nullopt : args_.Find(field);
@@ -98,6 +112,12 @@ class Arguments {
       strings.emplace_back(element.AsString());
     }
     return strings;
+  }
+
+  // An error about a field.
+  absl::Status Wrong(std::string_view field, std::string_view what) const {
+    return absl::InvalidArgumentError(
+        absl::StrCat(OperationName(operation_), ": field '", field, "' ", what));
   }
 
  private:

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <deque>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,11 +23,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
 #include "alos/document/value.h"
+#include "alos/engine/explain.h"
 #include "alos/engine/results.h"
+#include "alos/index/index_definition.h"
 #include "alos/net/big_endian.h"
 #include "alos/net/counters.h"
 #include "alos/net/message.h"
@@ -35,6 +41,9 @@
 #include "alos/query/projection.h"
 #include "alos/query/update.h"
 #include "plugins/protocol/alos/internal/arguments.h"
+#include "plugins/protocol/alos/internal/find_arguments.h"
+#include "plugins/protocol/alos/internal/index_arguments.h"
+#include "plugins/protocol/alos/internal/result_table.h"
 #include "plugins/protocol/alos/internal/transaction_table.h"
 
 namespace alos::protocol_internal {
@@ -58,6 +67,9 @@ struct OperationLimits {
   std::uint64_t stream_batch_documents_max = 100'000;
   std::size_t stream_batch_bytes = std::size_t{8} << 20;
   std::size_t batch_requests_max = 100'000;
+  // Of the rest of a result that is read in batches so much is kept; what is behind that is found
+  // again when it is asked for.
+  std::size_t kept_result_bytes_max = ResultTable::kResultBytesMax;
 };
 
 // A write that has been done and may not be visible yet.
@@ -69,7 +81,7 @@ struct Commit {
 
 // Carries requests out, one after another, for one connection.
 //
-// Threads: one at a time. Lifetime: the engine, the table and the counters must outlive it.
+// Threads: one at a time. Lifetime: the engine, the tables and the counters must outlive it.
 // Durability: Run returns when the write is done; it may be acknowledged when *commit is visible.
 // Errors: Run returns what the client is to be told. *out is then to be cut back by the caller.
 template <class Engine>
@@ -79,17 +91,19 @@ class Operations {
   using Transactions = TransactionTable<Database>;
 
   Operations(Engine* engine, std::string_view default_database, const OperationLimits& limits,
-             Transactions* transactions, const NetCounters* counters, std::uint64_t owner)
+             Transactions* transactions, ResultTable* results, const NetCounters* counters,
+             std::uint64_t owner)
       : engine_(engine),
         default_database_(default_database),
         limits_(limits),
         transactions_(transactions),
+        results_(results),
         counters_(counters),
         owner_(owner) {}
 
   // Whether this request should run where it holds nobody up: it scans, or sorts, or waits for a
   // disk, or opens a database. Only a guess about time: the result is the same either way.
-  bool IsLong(const Request& request) const;
+  bool IsLong(const Request& request);
 
   // Whether a write that came before on the same connection need not be visible before this request
   // runs. True for inserts, which look at nothing but their own id.
@@ -104,9 +118,10 @@ class Operations {
   }
 
  private:
-  // The cursor of AggregateStream: which snapshot, and how many results have been seen.
-  static constexpr std::string_view kAggregateCursorMark = "agg1";
-  static constexpr std::size_t kAggregateCursorBytes = 4 + 8 + 8;
+  // The cursor of a result that is kept: which snapshot, how many of it have been seen, and where
+  // the next ones are kept.
+  static constexpr std::string_view kResultCursorMark = "agg2";
+  static constexpr std::size_t kResultCursorBytes = 4 + 8 + 8 + 8;
   static constexpr std::size_t kInlineInsertManyBytes = 64 * 1024;
   static constexpr std::size_t kArrayHeaderBytes = 5;
 
@@ -132,6 +147,11 @@ class Operations {
   }
   absl::StatusOr<Filter> CompileFilter(const Request& request, std::string_view collection,
                                        ValueView filter) {
+    if (compiled_.has_value()) {
+      const bool is_it = compiled_bytes_.data() == filter.bytes().data();
+      const Filter compiled = *std::exchange(compiled_, std::nullopt);
+      if (is_it) return compiled;
+    }
     FilterContext context;
     ALOS_ASSIGN_OR_RETURN(context.text_fields, TextFields(request, collection, filter));
     return Filter::Compile(filter, context);
@@ -194,6 +214,9 @@ class Operations {
     builder.EndDocument();
   }
 
+  // Whether an index leads this find or count to few documents.
+  bool IsQuick(const Request& request);
+
   // The canonical id, without a copy where the client's encoding is canonical already.
   static absl::StatusOr<std::string_view> IdOf(const Arguments& arguments, std::string* scratch) {
     ALOS_ASSIGN_OR_RETURN(const ValueView id, arguments.Required("id"));
@@ -205,6 +228,26 @@ class Operations {
     }
     ALOS_ASSIGN_OR_RETURN(*scratch, EncodeId(id));
     return std::string_view(*scratch);
+  }
+
+  // Compiles what a find is asked for.
+  absl::Status CompileFind(const Request& request, const Arguments& arguments, FindArguments* find);
+  // Runs `explained(Explain*) -> absl::Status` and appends what it did.
+  template <class Explained>
+  static absl::Status AppendExplanation(absl::Duration compiling, Explained&& explained,
+                                        std::string* out);
+  // One batch of a result: `run(snapshot, sink) -> absl::Status` calls sink(ValueView) -> bool with
+  // what there is, in the same order each time. What the batch has no room for is kept.
+  template <class RunResult>
+  absl::Status AppendBatch(const Request& request, Database* database, std::string_view cursor,
+                           std::uint64_t batch, RunResult&& run, std::string* out);
+  static void AppendCursor(std::string_view cursor, std::size_t start, std::string* out) {
+    (*out)[start] = '\x82';
+    out->append(
+        "\xa6"
+        "cursor",
+        7);
+    Builder(out).Binary(cursor);
   }
 
   absl::Status InsertOne(const Request& request, std::string* out, Commit<Database>* commit);
@@ -221,6 +264,8 @@ class Operations {
   absl::Status Collections(const Request& request, std::string* out);
   absl::Status Stats(const Request& request, std::string* out);
   absl::Status Indexes(const Request& request, std::string* out);
+  absl::Status ListIndexes(const Request& request, std::string* out);
+  absl::Status CreateIndex(const Request& request, const Arguments& arguments, std::string* out);
   absl::Status Batch(const Request& request, std::string* out, Commit<Database>* commit);
   absl::Status TransactionBatch(const Request& request, std::string* out, Commit<Database>* commit);
   absl::Status InTransaction(const Request& request, std::string* out, Commit<Database>* commit);
@@ -239,15 +284,62 @@ class Operations {
   const std::string default_database_;
   const OperationLimits limits_;
   Transactions* const transactions_;
+  ResultTable* const results_;
   const NetCounters* const counters_;
   const std::uint64_t owner_;
   // The database used last: requests of a connection hardly ever change it.
   std::string known_name_;
   Database* known_ = nullptr;
   std::string scratch_;
+  // The filter that IsLong has compiled, and from which bytes: for the Run that follows.
+  std::optional<Filter> compiled_;
+  std::string_view compiled_bytes_;
 };
 
 // --- Readers of the interface may stop here. ----------------------------------------------------
+
+// An index as ListIndexes shows it.
+inline void AppendIndex(const IndexDefinition& index, ValueView listed, Builder* builder) {
+  const auto copy = [&](std::string_view key) {
+    if (const std::optional<ValueView> value = listed.Find(key)) builder->Key(key).Raw(*value);
+  };
+  builder->StartDocument();
+  builder->Key("name").String(index.name());
+  builder->Key("field").String(index.name());
+  builder->Key("fields").StartArray();
+  for (std::size_t i = 0; i < index.paths.size(); ++i) {
+    builder->StartDocument().Key("name").String(index.paths[i]);
+    builder->Key("value_type").String(i < index.types.size() ? index.types[i] : "");
+    builder->EndDocument();
+  }
+  builder->EndArray();
+  builder->Key("value_type").String(absl::StrJoin(index.types, ","));
+  builder->Key("type").String(index.is_text             ? "text"
+                              : index.paths.size() != 1 ? "compound"
+                                                        : "value");
+  builder->Key("unique").Bool(index.is_unique);
+  builder->Key("sparse").Bool(index.is_sparse);
+  if (!index.partial_filter.empty())
+    builder->Key("partial_filter").Raw(ValueView::FromTrusted(index.partial_filter));
+  if (index.expire_after_seconds)
+    builder->Key("expire_after_seconds").Int(*index.expire_after_seconds);
+  builder->Key("automatic").Bool(index.is_automatic);
+  builder->Key("reason").String(index.reason);
+  builder->Key("created").Time({index.created_seconds, 0});
+  copy("ready");
+  copy("trigrams");
+  copy("bytes");
+  copy("uses");
+  const std::optional<ValueView> last_use = listed.Find("last_use");
+  const std::int64_t used = last_use ? last_use->ToInt64().value_or(0) : 0;
+  builder->Key("last_use");
+  if (used != 0) {
+    builder->Time({used, 0});
+  } else {
+    builder->Null();
+  }
+  builder->EndDocument();
+}
 
 // True when the filter plainly asks for documents by id: then no scan is needed.
 inline bool IsById(std::optional<ValueView> filter) {
@@ -262,8 +354,35 @@ inline bool IsById(std::optional<ValueView> filter) {
   return false;
 }
 
+// True for filters that are compiled and told to be quick, or not, at once: some comparisons.
+inline bool IsPlain(std::optional<ValueView> filter) {
+  constexpr std::size_t kBytesMax = 512;
+  if (!filter.has_value() || !filter->IsDocument() || filter->bytes().size() > kBytesMax)
+    return false;
+  for (const auto [key, value] : filter->entries()) {
+    if (key.starts_with('$') || value.IsArray()) return false;
+    if (!value.IsDocument()) continue;
+    for (const auto [name, operand] : value.entries()) {
+      if (name != "$eq" && name != "$gt" && name != "$gte" && name != "$lt" && name != "$lte")
+        return false;
+    }
+  }
+  return true;
+}
+
 template <class Engine>
-bool Operations<Engine>::IsLong(const Request& request) const {
+bool Operations<Engine>::IsQuick(const Request& request) {
+  const std::optional<ValueView> query = request.args.Find("query");
+  if (!IsPlain(query) || request.args.Find("projection") || request.args.Find("hint")) return false;
+  absl::StatusOr<Filter> filter = Filter::Compile(*query);
+  if (!filter.ok() || !known_->IsQuick(request.collection, *filter)) return false;
+  compiled_ = *std::move(filter);
+  compiled_bytes_ = query->bytes();
+  return true;
+}
+
+template <class Engine>
+bool Operations<Engine>::IsLong(const Request& request) {
   if (known_ == nullptr || known_name_ != DatabaseName(request)) return true;
   switch (request.operation) {
     case Operation::kInsertOne:
@@ -280,6 +399,7 @@ bool Operations<Engine>::IsLong(const Request& request) const {
     case Operation::kFindOne:
     case Operation::kFind:
     case Operation::kFindPaginated:
+      return !IsById(request.args.Find("query")) && !IsQuick(request);
     case Operation::kFindManyStream:
     case Operation::kTransactionFindOne:
       return !IsById(request.args.Find("query"));
@@ -293,7 +413,7 @@ bool Operations<Engine>::IsLong(const Request& request) const {
       return request.args.size() != 0;
     case Operation::kFindManyCount: {
       const std::optional<ValueView> query = request.args.Find("query");
-      return query.has_value() && query->size() != 0 && !IsById(query);
+      return query.has_value() && query->size() != 0 && !IsById(query) && !IsQuick(request);
     }
     default:
       return true;
@@ -501,19 +621,60 @@ absl::Status Operations<Engine>::FindById(const Request& request, std::string* o
 }
 
 template <class Engine>
+absl::Status Operations<Engine>::CompileFind(const Request& request, const Arguments& arguments,
+                                             FindArguments* find) {
+  ALOS_ASSIGN_OR_RETURN(const ValueView query, arguments.Document("query"));
+  ALOS_ASSIGN_OR_RETURN(find->filter, CompileFilter(request, request.collection, query));
+  return ReadFindArguments(arguments, find);
+}
+
+template <class Engine>
+template <class Explained>
+absl::Status Operations<Engine>::AppendExplanation(absl::Duration compiling, Explained&& explained,
+                                                   std::string* out) {
+  Explain explain;
+  explain.AddStage("compile", compiling);
+  const absl::Time begin = absl::Now();
+  ALOS_RETURN_IF_ERROR(explained(&explain));
+  explain.AddStage("total", absl::Now() - begin);
+  if (explain.plan.empty()) explain.plan = Explain::kPlanNothing;
+  Builder builder(out);
+  AppendExplain(explain, &builder);
+  return absl::OkStatus();
+}
+
+template <class Engine>
 absl::Status Operations<Engine>::FindOne(const Request& request, std::string* out) {
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
+  const absl::Time begin = absl::Now();
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
-  ALOS_ASSIGN_OR_RETURN(const ValueView query, arguments.Document("query"));
-  ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, request.collection, query));
+  FindArguments find;
+  ALOS_RETURN_IF_ERROR(CompileFind(request, arguments, &find));
+  find.limit = 1;
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
   const std::size_t start = out->size();
   bool found = false;
-  if (database != nullptr) {
-    ALOS_ASSIGN_OR_RETURN(
-        found, database->FindOne(request.collection, filter,
-                                 [out](ValueView document) { out->append(document.bytes()); }));
+  absl::Status shown;
+  const auto run = [&](Explain* explain) -> absl::Status {
+    if (database == nullptr) return absl::OkStatus();
+    return database->Find(request.collection, find.Query(explain), [&](ValueView document) {
+      found = true;
+      shown = find.Append(document, out);
+      return false;
+    });
+  };
+  if (find.query.explain) {
+    return AppendExplanation(
+        absl::Now() - begin,
+        [&](Explain* explain) {
+          const absl::Status status = run(explain);
+          out->resize(start);
+          return status;
+        },
+        out);
   }
+  ALOS_RETURN_IF_ERROR(run(nullptr));
+  ALOS_RETURN_IF_ERROR(shown);
   if (!found) out->push_back('\xc0');
   return CheckSize(request, start, *out);
 }
@@ -521,36 +682,35 @@ absl::Status Operations<Engine>::FindOne(const Request& request, std::string* ou
 template <class Engine>
 absl::Status Operations<Engine>::FindMany(const Request& request, std::string* out) {
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
+  const absl::Time begin = absl::Now();
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
-  ALOS_ASSIGN_OR_RETURN(const ValueView query, arguments.Document("query"));
-  ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, request.collection, query));
-  ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> fields, arguments.OptionalStrings("fields"));
-  std::optional<Projection> projection;
-  if (!fields.empty()) {
-    ALOS_ASSIGN_OR_RETURN(projection, Projection::FromFields(fields));
-  }
-  FindQuery find;
-  find.filter = &filter;
-  if (request.operation == Operation::kFindPaginated) {
-    ALOS_ASSIGN_OR_RETURN(find.skip, arguments.OptionalCount("skip"));
-    ALOS_ASSIGN_OR_RETURN(find.limit, arguments.OptionalCount("limit"));
-  }
+  FindArguments find;
+  ALOS_RETURN_IF_ERROR(CompileFind(request, arguments, &find));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+  if (find.query.explain) {
+    return AppendExplanation(
+        absl::Now() - begin,
+        [&](Explain* explain) {
+          if (database == nullptr) return absl::OkStatus();
+          return database->Find(request.collection, find.Query(explain),
+                                [](ValueView) { return true; });
+        },
+        out);
+  }
   const std::size_t start = StartArray(out);
   std::size_t count = 0;
   bool too_large = false;
+  absl::Status shown;
   if (database != nullptr) {
-    ALOS_RETURN_IF_ERROR(database->Find(request.collection, find, [&](ValueView document) {
-      if (projection.has_value()) {
-        projection->Apply(document, out);
-      } else {
-        out->append(document.bytes());
-      }
-      ++count;
-      too_large = out->size() - start > limits_.result_bytes_max;
-      return !too_large;
-    }));
+    ALOS_RETURN_IF_ERROR(
+        database->Find(request.collection, find.Query(nullptr), [&](ValueView document) {
+          shown = find.Append(document, out);
+          ++count;
+          too_large = out->size() - start > limits_.result_bytes_max;
+          return shown.ok() && !too_large;
+        }));
   }
+  ALOS_RETURN_IF_ERROR(shown);
   if (too_large) return TooLarge(request);
   EndArray(start, count, out);
   return absl::OkStatus();
@@ -559,19 +719,45 @@ absl::Status Operations<Engine>::FindMany(const Request& request, std::string* o
 template <class Engine>
 absl::Status Operations<Engine>::FindManyStream(const Request& request, std::string* out) {
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
+  const absl::Time begin = absl::Now();
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
-  ALOS_ASSIGN_OR_RETURN(const ValueView query, arguments.Document("query"));
-  ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, request.collection, query));
-  ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> fields, arguments.OptionalStrings("fields"));
-  std::optional<Projection> projection;
-  if (!fields.empty()) {
-    ALOS_ASSIGN_OR_RETURN(projection, Projection::FromFields(fields));
-  }
-  ALOS_ASSIGN_OR_RETURN(std::uint64_t batch, arguments.OptionalCount("limit"));
+  FindArguments find;
+  ALOS_RETURN_IF_ERROR(CompileFind(request, arguments, &find));
+  // Here the limit is that of a batch.
+  std::uint64_t batch = std::exchange(find.limit, 0);
   if (batch == 0) batch = limits_.stream_batch_documents;
   batch = std::min(batch, limits_.stream_batch_documents_max);
   ALOS_ASSIGN_OR_RETURN(const std::string_view cursor, arguments.OptionalBinary("cursor"));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+  if (find.query.explain) {
+    return AppendExplanation(
+        absl::Now() - begin,
+        [&](Explain* explain) {
+          if (database == nullptr) return absl::OkStatus();
+          return database->Find(request.collection, find.Query(explain),
+                                [](ValueView) { return true; });
+        },
+        out);
+  }
+  if (find.sort || find.skip != 0) {
+    return AppendBatch(
+        request, database, cursor, batch,
+        [&](std::uint64_t snapshot, auto&& sink) -> absl::Status {
+          if (database == nullptr) return absl::OkStatus();
+          FindQuery query = find.Query(nullptr);
+          query.read_timestamp = snapshot;
+          std::string shown;
+          absl::Status status;
+          absl::Status found = database->Find(request.collection, query, [&](ValueView document) {
+            shown.clear();
+            status = find.Append(document, &shown);
+            return status.ok() && sink(ValueView::FromTrusted(shown));
+          });
+          found.Update(status);
+          return found;
+        },
+        out);
+  }
   const std::size_t start = out->size();
   out->append(
       "\x81\xa4"
@@ -580,65 +766,90 @@ absl::Status Operations<Engine>::FindManyStream(const Request& request, std::str
   const std::size_t array = StartArray(out);
   std::size_t count = 0;
   std::string next;
+  absl::Status shown;
   if (database != nullptr) {
+    if (!find.query.hint.empty())
+      ALOS_RETURN_IF_ERROR(database->CheckHint(request.collection, find.query.hint));
     ALOS_ASSIGN_OR_RETURN(
-        next, database->FindBatch(request.collection, filter, cursor,
+        next, database->FindBatch(request.collection, find.filter, cursor,
                                   static_cast<std::size_t>(batch), [&](ValueView document) {
-                                    if (projection.has_value()) {
-                                      projection->Apply(document, out);
-                                    } else {
-                                      out->append(document.bytes());
-                                    }
+                                    shown = find.Append(document, out);
                                     ++count;
-                                    return out->size() - start < limits_.stream_batch_bytes;
+                                    return shown.ok() &&
+                                           out->size() - start < limits_.stream_batch_bytes;
                                   }));
   }
+  ALOS_RETURN_IF_ERROR(shown);
   EndArray(array, count, out);
   ALOS_RETURN_IF_ERROR(CheckSize(request, start, *out));
-  if (!next.empty()) {
-    (*out)[start] = '\x82';
-    out->append(
-        "\xa6"
-        "cursor",
-        7);
-    Builder(out).Binary(next);
-  }
+  if (!next.empty()) AppendCursor(next, start, out);
   return absl::OkStatus();
 }
 
 template <class Engine>
 absl::Status Operations<Engine>::Aggregate(const Request& request, std::string* out) {
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
+  const absl::Time begin = absl::Now();
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView stages, arguments.Array("pipeline"));
-  ALOS_ASSIGN_OR_RETURN(const Pipeline pipeline, CompilePipeline(request, stages));
+  ALOS_ASSIGN_OR_RETURN(Pipeline pipeline, CompilePipeline(request, stages));
+  ALOS_ASSIGN_OR_RETURN(const QueryArguments query, ReadQueryArguments(arguments));
+  if (query.explain && pipeline.writes()) {
+    // Nothing is written: what would be is found.
+    std::string kept;
+    Builder builder(&kept);
+    builder.StartArray(stages.size() - 1);
+    for (std::size_t i = 0; i + 1 < stages.size(); ++i) builder.Raw(*stages.At(i));
+    builder.EndArray();
+    ALOS_ASSIGN_OR_RETURN(pipeline, CompilePipeline(request, ValueView::FromTrusted(kept)));
+  }
   ALOS_ASSIGN_OR_RETURN(Database* const database,
                         pipeline.writes() ? Make(request) : Find(request));
+  if (database != nullptr && !query.hint.empty())
+    ALOS_RETURN_IF_ERROR(database->CheckHint(request.collection, query.hint));
+  const auto run = [&](auto&& sink, Explain* explain) {
+    return database != nullptr ? database->Aggregate(request.collection, pipeline, sink,
+                                                     std::nullopt, explain, query.force_scan)
+                               : pipeline.Run([](auto&&) {}, sink);
+  };
+  if (query.explain) {
+    return AppendExplanation(
+        absl::Now() - begin,
+        [&](Explain* explain) {
+          std::uint64_t returned = 0;
+          const absl::Status status = run(
+              [&returned](ValueView) {
+                ++returned;
+                return true;
+              },
+              explain);
+          explain->returned = returned;
+          return status;
+        },
+        out);
+  }
   const std::size_t start = StartArray(out);
   std::size_t count = 0;
   bool too_large = false;
-  const auto sink = [&](ValueView document) {
-    out->append(document.bytes());
-    ++count;
-    too_large = out->size() - start > limits_.result_bytes_max;
-    return !too_large;
-  };
-  if (database != nullptr) {
-    ALOS_RETURN_IF_ERROR(database->Aggregate(request.collection, pipeline, sink));
-  } else {
-    ALOS_RETURN_IF_ERROR(pipeline.Run([](auto&&) {}, sink));
-  }
+  ALOS_RETURN_IF_ERROR(run(
+      [&](ValueView document) {
+        out->append(document.bytes());
+        ++count;
+        too_large = out->size() - start > limits_.result_bytes_max;
+        return !too_large;
+      },
+      nullptr));
   if (too_large) return TooLarge(request);
   EndArray(start, count, out);
   return absl::OkStatus();
 }
 
-// Each batch runs the pipeline again over the first batch's snapshot and steps over what was seen:
-// nothing is kept on the server between batches, and a pipeline that can stop early does.
 template <class Engine>
 absl::Status Operations<Engine>::AggregateStream(const Request& request, std::string* out) {
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
+  ALOS_ASSIGN_OR_RETURN(const QueryArguments query, ReadQueryArguments(arguments));
+  if (query.explain) return Aggregate(request, out);
   ALOS_ASSIGN_OR_RETURN(const ValueView stages, arguments.Array("pipeline"));
   ALOS_ASSIGN_OR_RETURN(const Pipeline pipeline, CompilePipeline(request, stages));
   ALOS_ASSIGN_OR_RETURN(std::uint64_t batch, arguments.OptionalCount("batch_size"));
@@ -647,17 +858,45 @@ absl::Status Operations<Engine>::AggregateStream(const Request& request, std::st
   ALOS_ASSIGN_OR_RETURN(const std::string_view cursor, arguments.OptionalBinary("cursor"));
   ALOS_ASSIGN_OR_RETURN(Database* const database,
                         pipeline.writes() ? Make(request) : Find(request));
+  if (database != nullptr && !query.hint.empty())
+    ALOS_RETURN_IF_ERROR(database->CheckHint(request.collection, query.hint));
+  return AppendBatch(
+      request, database, cursor, batch,
+      [&](std::uint64_t snapshot, auto&& sink) {
+        return database != nullptr ? database->Aggregate(request.collection, pipeline, sink,
+                                                         snapshot, nullptr, query.force_scan)
+                                   : pipeline.Run([](auto&&) {}, sink);
+      },
+      out);
+}
+
+// The result is kept from the first batch on, up to a limit. What is not there any more, or never
+// was, is found again in the first batch's snapshot: then what was seen is stepped over.
+template <class Engine>
+template <class RunResult>
+absl::Status Operations<Engine>::AppendBatch(const Request& request, Database* database,
+                                             std::string_view cursor, std::uint64_t batch,
+                                             RunResult&& run, std::string* out) {
   std::uint64_t snapshot = database == nullptr ? 0 : database->ReadTimestamp();
   std::uint64_t seen = 0;
+  std::uint64_t kept_id = 0;
+  std::shared_ptr<const KeptResults> kept;
   if (!cursor.empty()) {
-    if (cursor.size() != kAggregateCursorBytes || cursor.substr(0, 4) != kAggregateCursorMark ||
+    if (cursor.size() != kResultCursorBytes || cursor.substr(0, 4) != kResultCursorMark ||
         database == nullptr || net_internal::LoadBigEndian64(cursor.data() + 4) > snapshot) {
       return absl::InvalidArgumentError(
-          "AggregateStream: field 'cursor' is not a cursor of this database; pass back what the "
-          "last batch returned, unchanged");
+          absl::StrCat(OperationName(request.operation),
+                       ": field 'cursor' is not a cursor of this database; pass back what the "
+                       "last batch returned, unchanged"));
     }
     snapshot = net_internal::LoadBigEndian64(cursor.data() + 4);
     seen = net_internal::LoadBigEndian64(cursor.data() + 12);
+    kept_id = net_internal::LoadBigEndian64(cursor.data() + 20);
+    kept = results_->Find(kept_id);
+    if (kept != nullptr && (kept->database != database || kept->collection != request.collection ||
+                            !kept->Has(seen))) {
+      kept = nullptr;
+    }
   }
   const std::size_t start = out->size();
   out->append(
@@ -665,37 +904,50 @@ absl::Status Operations<Engine>::AggregateStream(const Request& request, std::st
       "docs",
       6);
   const std::size_t array = StartArray(out);
-  std::uint64_t position = 0;
   std::uint64_t count = 0;
-  bool more = false;
-  const auto sink = [&](ValueView document) {
-    if (position++ < seen) return true;
-    if (count == batch || out->size() - start >= limits_.stream_batch_bytes) {
-      more = true;  // this one is the first of the next batch
-      return false;
-    }
-    out->append(document.bytes());
-    ++count;
-    return true;
+  const auto fits = [&] {
+    return count != batch && out->size() - start < limits_.stream_batch_bytes;
   };
-  if (database != nullptr) {
-    ALOS_RETURN_IF_ERROR(database->Aggregate(request.collection, pipeline, sink, snapshot));
+  bool more = false;
+  if (kept != nullptr) {
+    for (; kept->Has(seen + count) && fits(); ++count) out->append(kept->At(seen + count));
+    more = kept->Has(seen + count) || !kept->is_last;
+    if (!kept->Has(seen + count)) results_->Remove(kept_id);
   } else {
-    ALOS_RETURN_IF_ERROR(pipeline.Run([](auto&&) {}, sink));
+    auto rest = std::make_shared<KeptResults>();
+    rest->database = database;
+    rest->collection = std::string(request.collection);
+    rest->is_last = true;
+    std::uint64_t position = 0;
+    const auto sink = [&](ValueView document) {
+      if (position++ < seen) return true;
+      const std::string_view bytes = document.bytes();
+      if (!more && fits()) {
+        out->append(bytes);
+        ++count;
+        return true;
+      }
+      more = true;
+      if (rest->size_bytes() + bytes.size() > limits_.kept_result_bytes_max) {
+        rest->is_last = false;
+        return false;
+      }
+      rest->Add(bytes);
+      return true;
+    };
+    ALOS_RETURN_IF_ERROR(run(snapshot, sink));
+    rest->first = seen + count;
+    kept_id = more && !rest->ends.empty() ? results_->Add(std::move(rest)) : 0;
   }
   EndArray(array, count, out);
   ALOS_RETURN_IF_ERROR(CheckSize(request, start, *out));
   if (more) {
-    std::string next(kAggregateCursorMark);
-    next.resize(kAggregateCursorBytes);
+    std::string next(kResultCursorMark);
+    next.resize(kResultCursorBytes);
     net_internal::StoreBigEndian64(snapshot, next.data() + 4);
     net_internal::StoreBigEndian64(seen + count, next.data() + 12);
-    (*out)[start] = '\x82';
-    out->append(
-        "\xa6"
-        "cursor",
-        7);
-    Builder(out).Binary(next);
+    net_internal::StoreBigEndian64(kept_id, next.data() + 20);
+    AppendCursor(next, start, out);
   }
   return absl::OkStatus();
 }
@@ -703,6 +955,7 @@ absl::Status Operations<Engine>::AggregateStream(const Request& request, std::st
 template <class Engine>
 absl::Status Operations<Engine>::Count(const Request& request, std::string* out) {
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
+  const absl::Time begin = absl::Now();
   const bool many = request.operation == Operation::kFindManyCount;
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   std::optional<ValueView> query;
@@ -715,11 +968,34 @@ absl::Status Operations<Engine>::Count(const Request& request, std::string* out)
   if (query.has_value()) {
     ALOS_ASSIGN_OR_RETURN(filter, CompileFilter(request, request.collection, *query));
   }
+  ALOS_ASSIGN_OR_RETURN(const QueryArguments options, ReadQueryArguments(arguments));
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t skip, arguments.OptionalCount("skip"));
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t limit, arguments.OptionalCount("limit"));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
   std::uint64_t count = 0;
-  if (database != nullptr) {
-    ALOS_ASSIGN_OR_RETURN(count, database->Count(request.collection, filter));
-  }
+  const auto run = [&](Explain* explain) -> absl::Status {
+    if (database == nullptr) return absl::OkStatus();
+    if (options.force_scan) {
+      FindQuery scan;
+      scan.filter = &filter;
+      scan.force_scan = true;
+      scan.explain = explain;
+      ALOS_RETURN_IF_ERROR(database->Find(request.collection, scan, [&](ValueView) {
+        ++count;
+        return true;
+      }));
+    } else {
+      if (!options.hint.empty())
+        ALOS_RETURN_IF_ERROR(database->CheckHint(request.collection, options.hint));
+      ALOS_ASSIGN_OR_RETURN(count, database->Count(request.collection, filter, explain));
+    }
+    if (explain != nullptr) explain->returned = count;
+    return absl::OkStatus();
+  };
+  if (options.explain) return AppendExplanation(absl::Now() - begin, run, out);
+  ALOS_RETURN_IF_ERROR(run(nullptr));
+  count -= std::min(count, skip);
+  if (limit != 0) count = std::min(count, limit);
   AppendNumbers(many ? "n" : "count", count, "", 0, out);
   return absl::OkStatus();
 }
@@ -728,13 +1004,40 @@ template <class Engine>
 absl::Status Operations<Engine>::Change(const Request& request, std::string* out,
                                         Commit<Database>* commit) {
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
+  const absl::Time begin = absl::Now();
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, arguments.Document("filter"));
   ALOS_ASSIGN_OR_RETURN(const Filter filter,
                         CompileFilter(request, request.collection, filter_value));
   const bool one =
       request.operation == Operation::kUpdateOne || request.operation == Operation::kDeleteOne;
-  if (request.operation == Operation::kDeleteOne || request.operation == Operation::kDeleteMany) {
+  const bool deletes =
+      request.operation == Operation::kDeleteOne || request.operation == Operation::kDeleteMany;
+  ALOS_ASSIGN_OR_RETURN(const QueryArguments options, ReadQueryArguments(arguments));
+  if (options.explain || !options.hint.empty()) {
+    if (!deletes) ALOS_RETURN_IF_ERROR(CompileUpdate(arguments).status());
+    ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+    if (database != nullptr && !options.hint.empty())
+      ALOS_RETURN_IF_ERROR(database->CheckHint(request.collection, options.hint));
+    if (options.explain) {
+      // Nothing is changed: what would be is found.
+      return AppendExplanation(
+          absl::Now() - begin,
+          [&](Explain* explain) {
+            if (database == nullptr) return absl::OkStatus();
+            if (!one && !options.force_scan)
+              return database->ExplainMatches(request.collection, filter, explain);
+            FindQuery find;
+            find.filter = &filter;
+            find.limit = one ? 1 : 0;
+            find.force_scan = options.force_scan;
+            find.explain = explain;
+            return database->Find(request.collection, find, [](ValueView) { return true; });
+          },
+          out);
+    }
+  }
+  if (deletes) {
     ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
     std::uint64_t deleted = 0;
     if (database != nullptr) {
@@ -864,54 +1167,106 @@ absl::Status Operations<Engine>::Stats(const Request& request, std::string* out)
 template <class Engine>
 absl::Status Operations<Engine>::Indexes(const Request& request, std::string* out) {
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
-  if (request.operation == Operation::kListIndexes) {
-    ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
-    std::uint64_t documents = 0;
-    bool exists = false;
-    if (database != nullptr) {
-      ALOS_ASSIGN_OR_RETURN(exists, database->CollectionExists(request.collection));
-      ALOS_ASSIGN_OR_RETURN(documents, database->Count(request.collection, Filter()));
-    }
-    Builder builder(out);
-    builder.StartArray(exists ? 1 : 0);
-    if (exists) {
-      builder.StartDocument(5);
-      builder.Key("name").String("_id_");
-      builder.Key("field").String("_id");
-      builder.Key("type").String("primary");
-      builder.Key("unique").Bool(true);
-      builder.Key("documents").Uint(documents);
-      builder.EndDocument();
-    }
-    builder.EndArray();
-    return absl::OkStatus();
-  }
+  if (request.operation == Operation::kListIndexes) return ListIndexes(request, out);
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
-  if (request.operation == Operation::kCreateIndex) {
-    // A compound index may come without a field of its own.
-    const std::optional<ValueView> parts = arguments.value().Find("fields");
-    if (!parts.has_value() || !parts->IsArray() || parts->size() == 0) {
-      ALOS_RETURN_IF_ERROR(arguments.String("field").status());
+  if (request.operation == Operation::kCreateIndex) return CreateIndex(request, arguments, out);
+  // By its field, its fields, or its name, which is the fields joined by commas.
+  std::string name;
+  if (const std::optional<ValueView> fields = arguments.Optional("fields");
+      fields && fields->IsArray() && fields->size() != 0) {
+    ALOS_ASSIGN_OR_RETURN(const IndexDefinition index, ReadIndexDefinition(arguments));
+    name = index.name();
+  } else {
+    ALOS_ASSIGN_OR_RETURN(const std::string_view given, arguments.Optional("name")
+                                                            ? arguments.String("name")
+                                                            : arguments.String("field"));
+    name = std::string(given);
+  }
+  const bool drops = request.operation == Operation::kDropIndex;
+  if (name == "_id" || name == "_id_") {
+    if (drops) {
+      return absl::InvalidArgumentError(
+          "DropIndex: the primary index on field '_id' cannot be dropped");
     }
     return absl::UnimplementedError(
-        "CreateIndex: typed index builds are not supported yet: queries on every field work "
-        "without "
-        "one");
+        "RebuildIndex: the primary index on field '_id' is rebuilt from the documents when the "
+        "server starts without its file; rebuilding it while the server runs is not supported");
   }
-  ALOS_ASSIGN_OR_RETURN(const std::string_view field, arguments.String("field"));
-  if (field != "_id") {
+  ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+  const absl::Status done = database == nullptr ? absl::NotFoundError("there is no such database")
+                            : drops             ? database->DropIndex(request.collection, name)
+                                                : database->RebuildIndex(request.collection, name);
+  if (absl::IsNotFound(done)) {
     return absl::NotFoundError(absl::StrCat(OperationName(request.operation), ": collection '",
-                                            request.collection, "' has no index on field '", field,
+                                            request.collection, "' has no index on field '", name,
                                             "'; ListIndexes tells which there are"));
   }
-  if (request.operation == Operation::kDropIndex) {
+  ALOS_RETURN_IF_ERROR(done);
+  out->push_back('\x80');
+  return absl::OkStatus();
+}
+
+template <class Engine>
+absl::Status Operations<Engine>::CreateIndex(const Request& request, const Arguments& arguments,
+                                             std::string* out) {
+  ALOS_ASSIGN_OR_RETURN(const IndexDefinition index, ReadIndexDefinition(arguments));
+  ALOS_ASSIGN_OR_RETURN(TypeCheck check, TypeCheck::Of(index));
+  if (index.paths.size() == 1 && index.paths[0] == "_id") {
     return absl::InvalidArgumentError(
-        "DropIndex: the primary index on field '_id' cannot be dropped");
+        "CreateIndex: the field '_id' has an index: every collection has a primary one");
   }
-  return absl::UnimplementedError(
-      "RebuildIndex: the primary index on field '_id' is rebuilt from the documents when the "
-      "server "
-      "starts without its file; rebuilding it while the server runs is not supported");
+  ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
+  ALOS_RETURN_IF_ERROR(database->CreateIndex(request.collection, index));
+  if (check.needs_documents()) {
+    ALOS_RETURN_IF_ERROR(database->Find(request.collection, FindQuery(), [&](ValueView document) {
+      check.Add(document);
+      return true;
+    }));
+  } else {
+    // Any type is right: the indexes know how many documents have the fields.
+    std::string condition;
+    Builder builder(&condition);
+    builder.StartDocument();
+    for (const std::string& path : index.paths)
+      builder.Key(path).StartDocument(1).Key("$exists").Bool(true).EndDocument();
+    builder.EndDocument();
+    ALOS_ASSIGN_OR_RETURN(const Filter filter, Filter::Compile(ValueView::FromTrusted(condition)));
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t count, database->Count(request.collection, filter));
+    check.set_indexed(count);
+  }
+  Builder builder(out);
+  check.Append(&builder);
+  return absl::OkStatus();
+}
+
+template <class Engine>
+absl::Status Operations<Engine>::ListIndexes(const Request& request, std::string* out) {
+  ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+  bool exists = false;
+  if (database != nullptr) {
+    ALOS_ASSIGN_OR_RETURN(exists, database->CollectionExists(request.collection));
+  }
+  Builder builder(out);
+  builder.StartArray();
+  if (exists) {
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t documents,
+                          database->Count(request.collection, Filter()));
+    builder.StartDocument(5);
+    builder.Key("name").String("_id_");
+    builder.Key("field").String("_id");
+    builder.Key("type").String("primary");
+    builder.Key("unique").Bool(true);
+    builder.Key("documents").Uint(documents);
+    builder.EndDocument();
+    ALOS_RETURN_IF_ERROR(database->ListIndexes(request.collection, [&](ValueView listed) {
+      const std::optional<ValueView> definition = listed.Find("definition");
+      const std::optional<IndexDefinition> index =
+          definition ? ParseIndexDefinition(*definition) : std::nullopt;
+      if (index) AppendIndex(*index, listed, &builder);
+    }));
+  }
+  builder.EndArray();
+  return absl::OkStatus();
 }
 
 template <class Engine>

@@ -750,8 +750,50 @@ func indexes(t *testing.T, s *session) {
 			t.Errorf("compound CreateIndex: %+v", got)
 		}
 	}
+	// What the indexes do, by the server's own account; other servers do not have this option.
+	explain := func(op wire.Op, args Doc) Doc {
+		t.Helper()
+		args["explain"] = true
+		raw, err := s.Call(op, s.collection, args)
+		if err != nil {
+			t.Fatalf("explain of op %d: %v", op, err)
+		}
+		return decode[Doc](t, raw)
+	}
+	for _, op := range []wire.Op{wire.OpFind, wire.OpFindOne, wire.OpFindPaginated, wire.OpFindManyStream, wire.OpFindManyCount} {
+		if got := explain(op, Doc{"query": Doc{"n": 7}}); got["plan"] == "scan of all documents" {
+			t.Errorf("explain of op %d: %v", op, got)
+		}
+		if got := explain(op, Doc{"query": Doc{"n": 7}, "hint": Doc{"$natural": 1}}); got["plan"] != "scan of all documents" {
+			t.Errorf("explain of op %d with $natural: %v", op, got)
+		}
+	}
+	explain(wire.OpUpdateMany, Doc{"filter": Doc{"n": 7}, "update": Doc{"$set": Doc{"n": 8}}})
+	explain(wire.OpDeleteMany, Doc{"filter": Doc{"n": 7}})
+	explain(wire.OpAggregate, Doc{"pipeline": []Doc{{"$match": Doc{"n": 7}}}})
+	if got := s.find(Doc{"n": 7}); len(got) != 1 {
+		t.Errorf("an explained delete or update changed something: %v", ids(got))
+	}
+	raw, err := s.Call(wire.OpFind, s.collection, Doc{
+		"query": Doc{"n": Doc{"$lt": 10}}, "sort": []Doc{{"even": -1}, {"n": 1}}, "skip": 1, "limit": 2,
+		"projection": Doc{"_id": 0, "n": 1}, "hint": "n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := decode[[]map[string]int](t, raw); len(got) != 2 || got[0]["n"] != 2 || got[1]["n"] != 4 {
+		t.Errorf("sorted: %v", got)
+	}
+	s.refused(wire.OpFind, Doc{"query": Doc{}, "hint": "absent"}, "absent")
 	if raw, works := attempt(wire.OpListIndexes, Doc{}); works {
-		decode[[]Doc](t, raw)
+		names := map[any]Doc{}
+		for _, index := range decode[[]Doc](t, raw) {
+			names[index["name"]] = index
+		}
+		for _, name := range []string{"_id_", "n", "even,n"} {
+			if names[name] == nil {
+				t.Errorf("ListIndexes lacks %s: %v", name, names)
+			}
+		}
 	}
 	attempt(wire.OpRebuildIndex, Doc{"field": "n"})
 	attempt(wire.OpDropIndex, Doc{"field": "n"})
