@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -45,10 +46,14 @@ struct Host {
     closed_options.credentials.emplace("fuzz", "fuzz");
     closed = std::make_unique<TestProtocol>(engine.get(), closed_options);
   }
+  // At the end of the process the main thread has no thread-local variables left to read with.
   ~Host() {
-    open = nullptr;
-    closed = nullptr;
-    engine->Close().IgnoreError();
+    std::thread([this] {
+      open = nullptr;
+      closed = nullptr;
+      engine->Close().IgnoreError();
+      engine = nullptr;
+    }).join();
     std::filesystem::remove_all(path);
   }
   std::filesystem::path path;
