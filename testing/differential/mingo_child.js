@@ -49,6 +49,7 @@ function revive(key, value) {
 function plain(value) {
   switch (typeof value) {
     case 'undefined': return null;
+    case 'string': return value.toWellFormed();  // Half a character is no JSON.
     case 'number':
       if (!Number.isFinite(value)) return { $numberDouble: String(value) };
       if (Object.is(value, -0)) return { $numberDouble: '-0.0' };
@@ -60,6 +61,7 @@ function plain(value) {
   }
   if (value === null) return null;
   if (Array.isArray(value)) return Array.from(value, plain);
+  if (value instanceof Date && Number.isNaN(value.getTime())) return 'an invalid date';
   if (value instanceof Date) return { $date: { $numberLong: String(value.getTime()) } };
   if (value instanceof Uint8Array) return { $binary: { base64: Buffer.from(value).toString('base64'), subType: '00' } };
   if (value instanceof Extension) return { $ext: value.content };

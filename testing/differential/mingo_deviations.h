@@ -299,12 +299,111 @@ inline std::optional<std::string_view> ConditionDeviation(std::string_view name,
   return std::nullopt;
 }
 
+// Operators and stages that mingo has not, or has otherwise, whatever they meet.
+inline std::optional<std::string_view> OperatorDeviation(std::string_view name) {
+  struct Known {
+    std::string_view name;
+    std::string_view deviation;
+  };
+  static constexpr Known kKnown[] = {
+      {"$bucket", "buckets"},
+      {"$bucketAuto", "buckets"},
+      {"$stdDevPop", "std-dev"},
+      {"$stdDevSamp", "std-dev"},
+      {"$top", "top"},
+      {"$bottom", "top"},
+      {"$topN", "top"},
+      {"$bottomN", "top"},
+      {"$mergeObjects", "objects-in-expressions"},
+      {"$objectToArray", "objects-in-expressions"},
+      {"$redact", "redact"},
+      {"$week", "week"},
+  };
+  for (const Known& known : kKnown) {
+    if (name == known.name) return known.deviation;
+  }
+  return std::nullopt;
+}
+
+// Whether a comparison may be one of values of different types: mingo compares numbers with numbers
+// and strings with strings only.
+inline bool ComparesAcrossTypes(ValueView expression, const std::vector<Bytes>& documents) {
+  bool across = false;
+  static constexpr std::string_view kComparisons[] = {"$gt", "$gte", "$lt", "$lte", "$cmp"};
+  VisitValues(expression, [&](ValueView value) {
+    for (const std::string_view name : kComparisons) {
+      const std::optional<ValueView> arguments =
+          value.IsDocument() ? value.Find(name) : std::nullopt;
+      if (!arguments.has_value()) continue;
+      for (const ValueView argument : Elements(*arguments)) {
+        if (argument.IsString() && argument.AsString().starts_with('$')) {
+          for (const Bytes& document : documents) {
+            const auto at = FindPath(View(document), argument.AsString().substr(1));
+            across = across || !at.has_value() || !at->IsNumber();
+          }
+        } else if (!argument.IsNumber()) {
+          across = true;
+        }
+      }
+    }
+  });
+  return across;
+}
+
+// Expressions over these documents. Where a field is missing, null, an array or a document mingo
+// has rules of its own.
+inline std::optional<std::string_view> ExpressionDeviation(ValueView expression,
+                                                           const std::vector<Bytes>& documents) {
+  std::optional<std::string_view> found;
+  VisitOperators(expression, [&](std::string_view name) {
+    if (!found.has_value()) found = OperatorDeviation(name);
+  });
+  if (found.has_value()) return found;
+  VisitValues(expression, [&](ValueView value) {
+    if (found.has_value() || !value.IsString() || !value.AsString().starts_with('$')) return;
+    if (value.AsString().starts_with("$$")) {
+      found = "variables";
+      return;
+    }
+    const std::string_view path = value.AsString().substr(1);
+    for (const Bytes& document : documents) {
+      const std::optional<ValueView> at = FindPath(View(document), path);
+      Met met;
+      Meet(View(document), path, false, &met);
+      if (!at.has_value() || at->IsNull() || met.array_on_path) {
+        found = "missing-in-expressions";
+      } else if (IsContainer(*at) || at->type() == ValueType::kBinary) {
+        found = "containers-in-expressions";
+      } else if (at->IsString() && at->AsString().empty()) {
+        found = "truth-of-strings";
+      }
+      if (!found.has_value()) found = ValueDeviation(at.value_or(ValueView()));
+      if (found.has_value()) return;
+    }
+  });
+  if (found.has_value()) return found;
+  VisitValues(expression, [&](ValueView value) {
+    if (value.IsNull() || (value.IsString() && value.AsString().empty())) {
+      found = "truth-of-strings";
+    }
+  });
+  if (!found.has_value() && ComparesAcrossTypes(expression, documents)) {
+    found = "comparisons-across-types";
+  }
+  return found;
+}
+
 inline std::optional<std::string_view> FilterDeviationAt(ValueView filter, ValueView document) {
   for (const auto entry : Entries(filter)) {
     if (entry.key == "$and" || entry.key == "$or" || entry.key == "$nor") {
       for (const ValueView inner : Elements(entry.value)) {
         if (const auto found = FilterDeviationAt(inner, document)) return found;
       }
+      continue;
+    }
+    if (entry.key == "$expr") {
+      const auto found = ExpressionDeviation(entry.value, {Bytes(document.bytes())});
+      if (found.has_value()) return found;
       continue;
     }
     const bool operators = entry.value.IsDocument() && entry.value.size() > 0 &&
@@ -361,16 +460,85 @@ inline std::optional<std::string_view> ProjectionDeviation(ValueView projection,
   return std::nullopt;
 }
 
+// Whether a find shows parts of arrays.
+inline bool ProjectsParts(ValueView specification) {
+  const std::optional<ValueView> projection = specification.Find("projection");
+  return projection.has_value() && (Uses(*projection, "$slice") || Uses(*projection, "$elemMatch"));
+}
+
 // Why mingo's answer may be wrong though it found the same documents.
 inline std::optional<std::string_view> FindDeviation(const Question& question) {
   const ValueView specification = View(question.specification);
   if (const auto sort = specification.Find("sort")) {
     if (const auto found = SortDeviation(*sort, *question.documents)) return found;
   }
+  if (ProjectsParts(specification)) return "slice-and-elemmatch";
   if (const auto projection = specification.Find("projection")) {
     return ProjectionDeviation(*projection, *question.documents);
   }
   return std::nullopt;
+}
+
+// Stages change the documents, so what a later stage meets is not known: what any document of the
+// input could make of it counts.
+inline std::optional<std::string_view> StagesDeviation(ValueView pipeline,
+                                                       const std::vector<Bytes>& documents,
+                                                       bool gives_nothing) {
+  bool computes = false;
+  for (const ValueView stage : Elements(pipeline)) {
+    for (const auto entry : Entries(stage)) {
+      std::optional<std::string_view> found;
+      if (entry.key == "$match") {
+        for (const Bytes& document : documents) {
+          found = FilterDeviationAt(entry.value, View(document));
+          if (found.has_value()) return found;
+        }
+      } else if (entry.key == "$sort") {
+        found = SortDeviation(entry.value, documents);
+      } else if (entry.key == "$project") {
+        found = ProjectionDeviation(entry.value, documents);
+      } else if (entry.key == "$unset") {
+        const bool one = entry.value.IsString();
+        const Bytes fields = [&] {
+          Fields named;
+          if (one) named.emplace_back(std::string(entry.value.AsString()), Int(0));
+          for (const ValueView name : Elements(entry.value)) {
+            if (name.IsString()) named.emplace_back(std::string(name.AsString()), Int(0));
+          }
+          return Document(named);
+        }();
+        found = ProjectionDeviation(View(fields), documents);
+      } else if (entry.key == "$count") {
+        if (gives_nothing) return "count-of-nothing";
+      } else if (entry.key == "$facet") {
+        for (const auto facet : Entries(entry.value)) {
+          found = StagesDeviation(facet.value, documents, true);
+          if (found.has_value()) return found;
+        }
+        continue;
+      } else if (entry.key == "$unwind") {
+        found = "unwind-of-scalars";
+      } else if (entry.key != "$limit" && entry.key != "$skip") {
+        found = OperatorDeviation(entry.key);
+        computes = true;
+      }
+      if (entry.key == "$project" && UsesExpressions(entry.value)) computes = true;
+      if (computes && !found.has_value()) {
+        found = ExpressionDeviation(entry.value, documents);
+      }
+      if (found.has_value()) return found;
+    }
+  }
+  if (!computes) return std::nullopt;
+  for (const Bytes& document : documents) {
+    if (const auto found = ValueDeviation(View(document))) return found;
+  }
+  return ValueDeviation(pipeline);
+}
+
+inline std::optional<std::string_view> PipelineDeviation(const Question& question) {
+  return StagesDeviation(*View(question.specification).Find("aggregate"), *question.documents,
+                         question.results.empty());
 }
 
 // One modification of an update, of a document that has `old` there.
@@ -418,62 +586,51 @@ inline std::optional<std::string_view> UpdateDeviation(ValueView specification, 
                                                        const std::optional<Bytes>& ours,
                                                        std::string_view error) {
   if (!ours.has_value() && error.empty()) return "updates-that-do-not-fit";
-  for (const auto modifications : Entries(*specification.Find("update"))) {
+  const ValueView update = *specification.Find("update");
+  if (update.IsArray() && ours.has_value() != error.empty()) return "errors-in-expressions";
+  if (update.IsArray()) return StagesDeviation(update, {Bytes(before.bytes())}, false);
+  for (const auto modifications : Entries(update)) {
     for (const auto modification : Entries(modifications.value)) {
-      const auto found = ModificationDeviation(modifications.key, modification.value,
-                                               FindPath(before, modification.key));
+      const std::string_view path = modification.key;
+      const auto check = [&](const std::optional<ValueView>& old) {
+        return ModificationDeviation(modifications.key, modification.value, old);
+      };
+      const std::size_t positional = path.find(".$");
+      std::optional<std::string_view> found;
+      if (positional == std::string_view::npos) {
+        found = check(FindPath(before, path));
+      } else {
+        const std::size_t end = path.find('.', positional + 1);
+        const std::string_view rest =
+            end == std::string_view::npos ? std::string_view() : path.substr(end + 1);
+        if (rest.find('$') != std::string_view::npos) return "positional-twice";
+        const std::optional<ValueView> array = FindPath(before, path.substr(0, positional));
+        if (!array.has_value()) return "updates-that-do-not-fit";
+        found = FilterDeviationAt(*specification.Find("filter"), before);
+        for (const ValueView element : Elements(*array)) {
+          if (found.has_value()) break;
+          if (element.IsArray()) found = "nested-arrays";
+          if (!found.has_value()) found = check(FindPath(element, rest));
+          for (const ValueView filter :
+               Elements(specification.Find("arrayFilters").value_or(ValueView()))) {
+            const std::string_view name = FirstKey(filter).substr(0, FirstKey(filter).find('.'));
+            if (!found.has_value() && !name.empty()) {
+              const Bytes wrapped = Document(name, Bytes(element.bytes()));
+              found = FilterDeviationAt(filter, View(wrapped));
+            }
+          }
+        }
+      }
       if (found.has_value()) return found;
+      const std::string_view field = path.substr(0, path.find('.'));
       for (const ValueView value : {before, ours.has_value() ? View(*ours) : before}) {
-        if (const auto large = ValueDeviationAt(value, modification.key, Use::kOrder)) return large;
+        if (const auto large = ValueDeviationAt(value, field, Use::kOrder)) return large;
       }
       if (const auto large = ValueDeviation(modification.value)) return large;
     }
   }
+  if (error.starts_with("BUG: positional")) return "positional-dotted";
   return std::nullopt;
-}
-
-// Stages change the documents, so what a later stage meets is not known: what any document of the
-// input could make of it counts.
-inline std::optional<std::string_view> PipelineDeviation(const Question& question) {
-  const ValueView pipeline = *View(question.specification).Find("aggregate");
-  bool computes = false;
-  for (const ValueView stage : Elements(pipeline)) {
-    for (const auto entry : Entries(stage)) {
-      std::optional<std::string_view> found;
-      if (entry.key == "$match") {
-        for (const Bytes& document : *question.documents) {
-          found = FilterDeviationAt(entry.value, View(document));
-          if (found.has_value()) return found;
-        }
-      } else if (entry.key == "$sort") {
-        found = SortDeviation(entry.value, *question.documents);
-      } else if (entry.key == "$project") {
-        found = ProjectionDeviation(entry.value, *question.documents);
-      } else if (entry.key == "$unset") {
-        const bool one = entry.value.IsString();
-        const Bytes fields = [&] {
-          Fields named;
-          if (one) named.emplace_back(std::string(entry.value.AsString()), Int(0));
-          for (const ValueView name : Elements(entry.value)) {
-            if (name.IsString()) named.emplace_back(std::string(name.AsString()), Int(0));
-          }
-          return Document(named);
-        }();
-        found = ProjectionDeviation(View(fields), *question.documents);
-      } else if (entry.key == "$count") {
-        if (question.results.empty()) return "count-of-nothing";
-      } else if (entry.key != "$limit" && entry.key != "$skip") {
-        computes = true;
-      }
-      if (entry.key == "$project" && UsesExpressions(entry.value)) computes = true;
-      if (found.has_value()) return found;
-    }
-  }
-  if (!computes) return std::nullopt;
-  for (const Bytes& document : *question.documents) {
-    if (const auto found = ValueDeviation(View(document))) return found;
-  }
-  return ValueDeviation(pipeline);
 }
 
 // Why mingo may fail where there is nothing wrong.
@@ -481,6 +638,11 @@ inline std::optional<std::string_view> ErrorDeviation(const Question& question,
                                                       std::string_view error) {
   const ValueView specification = View(question.specification);
   if (error.starts_with("$jsonSchema requires")) return "json-schema";
+  if (ProjectsParts(specification)) return "slice-and-elemmatch";
+  const bool computes =
+      Uses(specification, "$expr") || specification.Find("aggregate").has_value() ||
+      (specification.Find("update").has_value() && specification.Find("update")->IsArray());
+  if (computes) return "errors-in-expressions";
   if (error.starts_with("Cannot read properties of null") ||
       error.starts_with("Cannot use 'in' operator")) {
     const bool projects = specification.Find("projection").has_value() ||
