@@ -38,6 +38,7 @@ inline bool SameNumber(ValueView a, ValueView b, const Tolerance& tolerance) {
   if (!tolerance.rounding) return false;
   const double x = a.AsDouble();
   const double y = b.AsDouble();
+  if (!std::isfinite(x) || !std::isfinite(y)) return false;
   // The scale of what was summed up is not known: 1 is small here.
   return std::abs(x - y) <= 1e-9 * std::max({1.0, std::abs(x), std::abs(y)});
 }
@@ -123,10 +124,9 @@ struct PipelineTraits {
 };
 
 // `input`: kSame if the input's order is the same each time.
-inline PipelineTraits TraitsOf(ValueView pipeline, Order input) {
+inline PipelineTraits TraitsOf(ValueView pipeline, Order input, bool ids_are_unique = true) {
   PipelineTraits traits;
   traits.order = input;
-  bool ids_are_unique = true;
   static constexpr std::string_view kOrderDependent[] = {
       "$first", "$last",         "$push",     "$firstN",
       "$lastN", "$mergeObjects", "$addToSet", "$accumulator"};
@@ -155,14 +155,16 @@ inline PipelineTraits TraitsOf(ValueView pipeline, Order input) {
         }
         traits.order = Order::kAny;
       } else {
-        ids_are_unique = name == "$group";
+        // They may be arrays, which a sort orders by one element.
+        ids_are_unique = false;
         traits.order = name == "$group" ? Order::kAny : Order::kSame;
       }
     } else if (name == "$sortByCount") {
+      ids_are_unique = false;
       traits.order = Order::kAny;
     } else if (name == "$facet") {
       for (const auto facet : Entries(entry.value)) {
-        const PipelineTraits inner = TraitsOf(facet.value, traits.order);
+        const PipelineTraits inner = TraitsOf(facet.value, traits.order, ids_are_unique);
         if (!inner.determined || inner.order == Order::kAny) traits.determined = false;
       }
       ids_are_unique = false;

@@ -318,6 +318,7 @@ inline std::optional<std::string_view> OperatorDeviation(std::string_view name) 
       {"$objectToArray", "objects-in-expressions"},
       {"$redact", "redact"},
       {"$week", "week"},
+      {"$type", "types"},
   };
   for (const Known& known : kKnown) {
     if (name == known.name) return known.deviation;
@@ -348,6 +349,29 @@ inline bool ComparesAcrossTypes(ValueView expression, const std::vector<Bytes>& 
     }
   });
   return across;
+}
+
+// Whether something is tested for equality with an array or a document that the expression makes.
+inline bool ComparesContainers(ValueView expression) {
+  bool compares = false;
+  static constexpr std::string_view kComparisons[] = {"$eq", "$ne", "$in", "$cmp"};
+  VisitValues(expression, [&](ValueView value) {
+    for (const std::string_view name : kComparisons) {
+      const std::optional<ValueView> arguments =
+          value.IsDocument() ? value.Find(name) : std::nullopt;
+      if (arguments.has_value() && HasContainer(*arguments)) compares = true;
+    }
+  });
+  return compares;
+}
+
+// Whether a later stage names a field, which the stages before it may have taken away.
+inline bool NamesFields(ValueView expression) {
+  bool names = false;
+  VisitValues(expression, [&](ValueView value) {
+    names = names || (value.IsString() && value.AsString().starts_with('$'));
+  });
+  return names;
 }
 
 // Expressions over these documents. Where a field is missing, null, an array or a document mingo
@@ -390,6 +414,7 @@ inline std::optional<std::string_view> ExpressionDeviation(ValueView expression,
   if (!found.has_value() && ComparesAcrossTypes(expression, documents)) {
     found = "comparisons-across-types";
   }
+  if (!found.has_value() && ComparesContainers(expression)) found = "containers-in-expressions";
   return found;
 }
 
@@ -485,6 +510,7 @@ inline std::optional<std::string_view> StagesDeviation(ValueView pipeline,
                                                        const std::vector<Bytes>& documents,
                                                        bool gives_nothing) {
   bool computes = false;
+  bool reshaped = false;
   for (const ValueView stage : Elements(pipeline)) {
     for (const auto entry : Entries(stage)) {
       std::optional<std::string_view> found;
@@ -526,6 +552,18 @@ inline std::optional<std::string_view> StagesDeviation(ValueView pipeline,
       if (computes && !found.has_value()) {
         found = ExpressionDeviation(entry.value, documents);
       }
+      for (const auto field : Entries(entry.value)) {
+        const bool sets = entry.key == "$set" || entry.key == "$addFields" ||
+                          (entry.key == "$project" && !field.value.IsNumber());
+        if (sets && !found.has_value() && field.key.find('.') != std::string_view::npos) {
+          found = "set-into-scalars";
+        }
+      }
+      if (reshaped && !found.has_value() && NamesFields(entry.value)) {
+        found = "missing-in-expressions";
+      }
+      reshaped = reshaped || (entry.key != "$match" && entry.key != "$sort" &&
+                              entry.key != "$limit" && entry.key != "$skip");
       if (found.has_value()) return found;
     }
   }
@@ -630,6 +668,7 @@ inline std::optional<std::string_view> UpdateDeviation(ValueView specification, 
     }
   }
   if (error.starts_with("BUG: positional")) return "positional-dotted";
+  if (error.starts_with("$jsonSchema requires")) return "json-schema";
   return std::nullopt;
 }
 
