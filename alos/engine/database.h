@@ -1156,6 +1156,13 @@ void BasicDatabase<Policies>::WantIndexes(Collection& collection,
   }
   for (const std::string& path : paths) {
     if (collection.indexes.Copy().indexes.size() >= kAutomaticIndexesMax) return;
+    if (collection.indexes.WasEvicted(path, absl::Now())) {
+      if (explain != nullptr)
+        explain->Advise(absl::StrCat("the index of '", path,
+                                     "' was dropped because all indexes together exceed their "
+                                     "memory (--index-memory-mb)"));
+      continue;
+    }
     IndexDefinition definition;
     definition.paths = {path};
     definition.types = {""};
@@ -1181,7 +1188,10 @@ void BasicDatabase<Policies>::WantCompound(Collection& collection, std::vector<s
   definition.paths = std::move(paths);
   definition.types.resize(definition.paths.size());
   if (collection.indexes.CountWish(definition.name()) != kCompoundWishes) return;
-  if (collection.indexes.Copy().indexes.size() >= kAutomaticIndexesMax) return;
+  if (collection.indexes.Copy().indexes.size() >= kAutomaticIndexesMax ||
+      collection.indexes.WasEvicted(definition.name(), absl::Now())) {
+    return;
+  }
   definition.is_automatic = true;
   definition.reason = "automatic: a filter and a sort that keep coming together";
   definition.created_seconds = absl::ToUnixSeconds(absl::Now());

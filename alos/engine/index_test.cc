@@ -597,6 +597,35 @@ TEST_F(IndexTest, GroupsFromColumnsAreThoseOfTheDocuments) {
   EXPECT_GE(from_columns, 4 * 5);
 }
 
+// Over the budget automatic indexes go, and are not built again at once.
+TEST_F(IndexTest, TheBudgetEvictsAutomaticIndexes) {
+  options_.index_bytes_max = 40'000;
+  Reopen();
+  for (int i = 0; i < 3000; ++i) Insert(absl::StrCat("{_id: ", i, ", a: 'v", i, "', n: ", i % 10, "}"));
+  ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());
+  const ShellDocument specification("{a: 'v5'}");
+  const Filter filter = *Filter::Compile(specification.view());
+  EXPECT_EQ(*database_->Count("c", filter), 1u);  // wants an index of a, which is too large
+  std::vector<std::string> names;
+  for (int i = 0; i < 1000; ++i) {
+    names.clear();
+    ASSERT_TRUE(database_
+                    ->ListIndexes("c",
+                                  [&](ValueView index) {
+                                    names.emplace_back(index.Find("name")->AsString());
+                                  })
+                    .ok());
+    if (i > 0 && names.size() == 1) break;
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_EQ(names, std::vector<std::string>{"n"});
+  Explain explain;
+  EXPECT_EQ(*database_->Count("c", filter, &explain), 1u);
+  EXPECT_EQ(explain.plan, Explain::kPlanScan);
+  ASSERT_EQ(explain.advice.size(), 1u);
+  EXPECT_TRUE(absl::StrContains(explain.advice[0], "--index-memory-mb"));
+}
+
 TEST_F(IndexTest, DroppedIndexesAndCollectionsAreGone) {
   for (int i = 0; i < 100; ++i) Insert(absl::StrCat("{_id: ", i, ", n: ", i, "}"));
   ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());

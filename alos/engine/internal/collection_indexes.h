@@ -20,6 +20,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "alos/base/epoch.h"
 #include "alos/index/index_definition.h"
 #include "alos/index/segment.h"
@@ -121,6 +122,18 @@ class CollectionIndexes {
     return ++wishes_[name];
   }
 
+  // An automatic index of this name was dropped for want of memory: it is not made again for a while,
+  // or it would be built and dropped over and over.
+  void NoteEvicted(const std::string& name, absl::Time now) {
+    absl::MutexLock lock(&mutex_);
+    evicted_[name] = now;
+  }
+  bool WasEvicted(const std::string& name, absl::Time now) {
+    absl::MutexLock lock(&mutex_);
+    const auto found = evicted_.find(name);
+    return found != evicted_.end() && now < found->second + kEvictedFor;
+  }
+
   // Whether anybody has asked for an index yet.
   bool is_active() const { return is_active_.load(std::memory_order_acquire); }
   void Activate() { is_active_.store(true, std::memory_order_release); }
@@ -132,8 +145,10 @@ class CollectionIndexes {
   EpochManager* const epochs_;
   std::atomic<const IndexState*> state_;
   static constexpr std::size_t kWishesMax = 1024;
+  static constexpr absl::Duration kEvictedFor = absl::Minutes(10);
   absl::Mutex mutex_;  // Change
   absl::flat_hash_map<std::string, std::uint64_t> wishes_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, absl::Time> evicted_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> is_active_{false};
   std::atomic<bool> is_closed_{false};
 };

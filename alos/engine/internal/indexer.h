@@ -833,6 +833,7 @@ class Indexer {
       if (total <= options_.bytes_max) break;
       if (!candidate.is_automatic || !Drop(candidate.collection, candidate.name, true)) continue;
       total -= candidate.bytes;
+      candidate.collection->indexes.NoteEvicted(candidate.name, absl::Now());
       ALOS_LOG(kWarning) << context_->directory << ": index " << candidate.name << " on '"
                          << candidate.collection->name << "' (" << candidate.bytes << " bytes, "
                          << candidate.uses
