@@ -2029,15 +2029,22 @@ absl::Status BasicDatabase<Policies>::RunPipeline(Collection* collection, const 
     query.skip = sort->skip;
     query.limit = *sort->limit;
     query.sort_bytes_max = limits.stage_memory_bytes_max;
-    Explain found;
-    query.explain = explain != nullptr ? explain : &found;
-    return pipeline.RunFrom(
+    query.explain = explain;
+    std::uint64_t returned = 0;
+    const absl::Status status = pipeline.RunFrom(
         sort->next_stage,
         [&](auto&& push) {
           return FindSorted(*collection, query, filter, timestamp,
                             [&](ValueView document) { return push(document); });
         },
-        visit, limits, environment);
+        [&](ValueView document) {
+          ++returned;
+          return visit(document);
+        },
+        limits, environment);
+    // Of the pipeline, not of its sort.
+    if (explain != nullptr) explain->returned = returned;
+    return status;
   }
   return pipeline.Run(
       [&](auto&& push) -> absl::Status {

@@ -601,7 +601,8 @@ TEST_F(IndexTest, GroupsFromColumnsAreThoseOfTheDocuments) {
 TEST_F(IndexTest, TheBudgetEvictsAutomaticIndexes) {
   options_.index_bytes_max = 40'000;
   Reopen();
-  for (int i = 0; i < 3000; ++i) Insert(absl::StrCat("{_id: ", i, ", a: 'v", i, "', n: ", i % 10, "}"));
+  for (int i = 0; i < 3000; ++i)
+    Insert(absl::StrCat("{_id: ", i, ", a: 'v", i, "', n: ", i % 10, "}"));
   ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());
   const ShellDocument specification("{a: 'v5'}");
   const Filter filter = *Filter::Compile(specification.view());
@@ -609,12 +610,11 @@ TEST_F(IndexTest, TheBudgetEvictsAutomaticIndexes) {
   std::vector<std::string> names;
   for (int i = 0; i < 1000; ++i) {
     names.clear();
-    ASSERT_TRUE(database_
-                    ->ListIndexes("c",
-                                  [&](ValueView index) {
-                                    names.emplace_back(index.Find("name")->AsString());
-                                  })
-                    .ok());
+    ASSERT_TRUE(
+        database_
+            ->ListIndexes(
+                "c", [&](ValueView index) { names.emplace_back(index.Find("name")->AsString()); })
+            .ok());
     if (i > 0 && names.size() == 1) break;
     absl::SleepFor(absl::Milliseconds(10));
   }

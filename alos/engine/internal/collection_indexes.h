@@ -122,8 +122,8 @@ class CollectionIndexes {
     return ++wishes_[name];
   }
 
-  // An automatic index of this name was dropped for want of memory: it is not made again for a while,
-  // or it would be built and dropped over and over.
+  // An automatic index of this name was dropped for want of memory: it is not made again for a
+  // while, or it would be built and dropped over and over.
   void NoteEvicted(const std::string& name, absl::Time now) {
     absl::MutexLock lock(&mutex_);
     evicted_[name] = now;

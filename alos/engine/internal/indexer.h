@@ -167,9 +167,7 @@ class Indexer {
         if (stop_ || damaged_.contains(collection->id)) return false;
       }
       const IndexState state = collection->indexes.Copy();
-      bool ready = state.is_usable && state.complete_until >= timestamp;
-      for (const auto& index : state.indexes) ready = ready && IsBuilt(state, *index);
-      if (ready) return true;
+      if (state.is_usable && state.complete_until >= timestamp && IsBuilt(state)) return true;
       absl::SleepFor(absl::Milliseconds(1));
     }
   }
@@ -311,8 +309,8 @@ class Indexer {
       bool any = false;
       for (Collection* collection : Active()) {
         if (collection->indexes.is_closed()) continue;
-        any = BuildSome(collection) || any;
-        any = MergeSome(collection, false) || any;
+        // Queries wait for columns; merging only makes them a little faster.
+        any = BuildSome(collection) || MergeSome(collection, false) || any;
       }
       if (!any) {
         EvictOverBudget();
@@ -482,6 +480,13 @@ class Indexer {
     return true;
   }
 
+  static bool IsBuilt(const IndexState& state) {
+    for (const auto& index : state.indexes) {
+      if (!IsBuilt(state, *index)) return false;
+    }
+    return true;
+  }
+
   static bool NeedsColumn(const Segment& segment, const Index& index) {
     const SegmentColumn* column = segment.FindColumn(index.definition.id);
     return column == nullptr || NeedsText(*column, index);
@@ -627,13 +632,26 @@ class Indexer {
     claimed_.erase(number);
   }
 
+  // The segments that lack something: those that lack the oldest index first, so that an index is
+  // ready although newer ones keep being wanted.
+  static std::vector<std::shared_ptr<const Segment>> InOrderOfNeed(const IndexState& state) {
+    std::vector<std::shared_ptr<const Segment>> segments;
+    for (const auto& index : state.indexes) {
+      for (const auto& segment : state.segments) {
+        if (NeedsColumn(*segment, *index) &&
+            std::find(segments.begin(), segments.end(), segment) == segments.end()) {
+          segments.push_back(segment);
+        }
+      }
+    }
+    return segments;
+  }
+
   // Builds what one segment lacks; false: none lacks anything that nobody works on.
   bool BuildSome(Collection* collection) {
     const IndexState state = collection->indexes.Copy();
-    for (const auto& segment : state.segments) {
-      bool lacks = false;
-      for (const auto& index : state.indexes) lacks = lacks || NeedsColumn(*segment, *index);
-      if (!lacks || !Claim(segment->number)) continue;
+    for (const auto& segment : InOrderOfNeed(state)) {
+      if (!Claim(segment->number)) continue;
       // It may have changed before the claim.
       const IndexState now = collection->indexes.Copy();
       const auto current =
@@ -642,9 +660,16 @@ class Indexer {
       bool built_any = false;
       if (current != now.segments.end()) {
         Segment built = **current;
+        const absl::Time started = absl::Now();
         const absl::Status status = BuildColumns(now.indexes, &built);
         if (status.ok()) {
           built_any = PublishColumns(collection, built);
+          if (built.rows > kSmallMergeRows) {
+            ALOS_LOG(kInfo) << context_->directory << ": '" << collection->name << "': columns of "
+                            << built.rows << " documents built in "
+                            << absl::FormatDuration(
+                                   absl::Trunc(absl::Now() - started, absl::Milliseconds(10)));
+          }
         } else if (!absl::IsCancelled(status)) {
           GiveUp(collection, status);
         }
@@ -683,7 +708,7 @@ class Indexer {
   // Merges neighbours once there are enough of a tier; false: there are none.
   bool MergeSome(Collection* collection, bool small) {
     const IndexState state = collection->indexes.Copy();
-    if (!state.is_usable) return false;
+    if (!state.is_usable || (!small && !IsBuilt(state))) return false;
     const auto& segments = state.segments;
     for (std::size_t begin = 0; begin + 1 < segments.size(); ++begin) {
       // The longest run from here whose segments are of no higher tier than the first.
@@ -763,7 +788,9 @@ class Indexer {
         return false;
       }
       InsertColumn(index->definition.id, *std::move(column), merged.get());
-      if (is_stopped()) return false;
+      // A new index comes first: it needs the segments.
+      if (is_stopped() || (merged->rows > kSmallMergeRows && !IsBuilt(collection->indexes.Copy())))
+        return false;
     }
     return collection->indexes.Change([&](IndexState* next_state) {
       const auto first = std::find_if(
