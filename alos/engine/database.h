@@ -35,6 +35,7 @@
 #include "absl/types/span.h"
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
+#include "alos/base/parallel.h"
 #include "alos/base/status_macros.h"
 #include "alos/cache/cache.h"
 #include "alos/document/builder.h"
@@ -1098,8 +1099,7 @@ absl::Status BasicDatabase<Policies>::ScanMatches(Collection& collection, const 
     if (!scan(next)) return status;
   }
   if (next < shards_.size()) {
-    engine_internal::RunInParallel(shards_.size() - next,
-                                   [&](std::size_t task) { return scan(next + task); });
+    RunInParallel(shards_.size() - next, [&](std::size_t task) { return scan(next + task); });
   }
   return status;
 }

@@ -237,6 +237,14 @@ class Column {
   // the image changes.
   std::string_view Key(Code code, std::string* scratch) const;
 
+  // Asks for the memory that ForEachKey(code, ...) begins with.
+  void Prefetch(Code code) const {
+    if (is_fixed() || code == 0 || code > key_count_) return;
+    const std::string_view bytes = Block((code - 1) / index_internal::kKeysPerBlock);
+    for (std::size_t at = 0; at < 512 && at < bytes.size(); at += 64)
+      __builtin_prefetch(bytes.data() + at);
+  }
+
   // Calls visit(Code, std::string_view key) for the codes in [first, end), ascending; 0 and codes
   // above key_count() are left out. If visit returns bool, true ends it, as in VisitPath. The key
   // is contiguous and valid during the call.

@@ -114,6 +114,9 @@ inline std::uint32_t GuessedFrequency(Trigram trigram) {
 
 }  // namespace index_internal
 
+// Chunks whose memory is asked for together.
+inline constexpr std::size_t kChunksAtOnce = 16;
+
 // Calls visit(code, is_certain) for the codes in [first_code, end_code), ascending, whose keys'
 // text matches `pattern`, until it returns false. Keys that may have been cut short are visited
 // whether their beginning matches or not, with is_certain false: the document has to be looked at.
@@ -169,13 +172,28 @@ TextScanCounts ScanText(const Dictionary& dictionary, const TrigramIndex* index,
   const std::uint32_t covered_end = std::clamp(index->end_code(), covered_first, end_code);
   scan(first_code, covered_first);
   if (covered_first < covered_end) {
-    const auto scan_chunk = [&](std::uint32_t chunk) {
-      const std::uint32_t first = std::max(TrigramIndex::FirstCodeOf(chunk), covered_first);
-      if (first >= covered_end) return false;
-      scan(first, std::min(TrigramIndex::FirstCodeOf(chunk + 1), covered_end));
+    // Chunks lie anywhere in a large dictionary: the memory of some is asked for at once.
+    std::uint32_t chunks[kChunksAtOnce];
+    std::size_t chunk_count = 0;
+    const auto scan_chunks = [&] {
+      if constexpr (requires { dictionary.Prefetch(first_code); }) {
+        for (std::size_t i = 0; i < chunk_count; ++i)
+          dictionary.Prefetch(TrigramIndex::FirstCodeOf(chunks[i]));
+      }
+      for (std::size_t i = 0; i < chunk_count && goes_on; ++i) {
+        scan(std::max(TrigramIndex::FirstCodeOf(chunks[i]), covered_first),
+             std::min(TrigramIndex::FirstCodeOf(chunks[i] + 1), covered_end));
+      }
+      chunk_count = 0;
+    };
+    const auto take_chunk = [&](std::uint32_t chunk) {
+      if (TrigramIndex::FirstCodeOf(chunk) >= covered_end) return false;
+      chunks[chunk_count++] = chunk;
+      if (chunk_count == kChunksAtOnce) scan_chunks();
       return goes_on;
     };
-    index->Candidates(pattern.query(), scan_chunk, TrigramIndex::ChunkOf(covered_first));
+    index->Candidates(pattern.query(), take_chunk, TrigramIndex::ChunkOf(covered_first));
+    scan_chunks();
   }
   scan(covered_end, end_code);
   return counts;

@@ -31,6 +31,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "alos/base/check.h"
+#include "alos/base/parallel.h"
 #include "alos/document/builder.h"
 #include "alos/document/compare.h"
 #include "alos/document/value.h"
@@ -276,9 +277,12 @@ class SegmentPredicate {
     for (std::size_t i = 0; i < leaves_.size(); ++i) {
       if (predicate_.nodes()[i].kind == IndexPredicate::Kind::kLeaf) Resolve(i);
     }
-    ChooseDriver();
-    if (!is_empty()) ChooseCompound();
-    for (std::size_t i = 0; i < leaves_.size(); ++i) SettleText(i);
+    JoinBounds();
+    ChooseWay();
+    bool settled = false;
+    for (std::size_t i = 0; i < leaves_.size(); ++i) settled = SettleText(i) || settled;
+    // What text matches is known now, and may be the shortest way.
+    if (settled) ChooseWay();
   }
 
   const Segment& segment() const { return segment_; }
@@ -421,6 +425,8 @@ class SegmentPredicate {
   static constexpr std::uint64_t kNoEstimate = std::numeric_limits<std::uint64_t>::max();
   // Rows reached through postings cost about as much as so many of a scan.
   static constexpr std::uint64_t kScanAdvantage = 12;
+  // Text of so many keys is matched by all cores.
+  static constexpr std::uint64_t kParallelKeysMin = 1 << 15;
 
   // Codes [first, end) that mean the same; ascending, disjoint.
   struct Interval {
@@ -428,6 +434,7 @@ class SegmentPredicate {
     Code end = 0;
     Verdict verdict = Verdict::kYes;
   };
+  using Intervals = absl::InlinedVector<Interval, 2>;
 
   enum class Mode : std::uint8_t {
     kUnknown,    // no column here: kMaybe for all
@@ -439,8 +446,10 @@ class SegmentPredicate {
   struct Leaf {
     Mode mode = Mode::kUnknown;
     const SegmentColumn* column = nullptr;
-    absl::InlinedVector<Interval, 2> intervals;
+    Intervals intervals;
     std::uint64_t estimate = kNoEstimate;  // entries that are not kNo
+    std::uint64_t text_keys = 0;           // kText: keys that would have to be matched
+    bool is_joined = false;                // part of another leaf of the same conjunction
     bool is_assumed = false;               // the rows come from here: `assumed` holds for them
     Verdict assumed = Verdict::kYes;
     bool has_large_numbers = false;  // kByKey of $mod: some key may be kMaybe
@@ -623,6 +632,7 @@ class SegmentPredicate {
     leaf->text_end = column.LowerBound(EndKeyOfClass(KeyClass::kString));
     if (leaf->text_end <= leaf->text_first) return 0;
     const std::uint64_t all = column.CountEntries(leaf->text_first, leaf->text_end);
+    leaf->text_keys = leaf->text_end - leaf->text_first;
     const TrigramQuery& query = predicate_.text(node).query();
     if (!CanUseTrigrams(leaf->column->text(), query)) {
       scans_text_ = scans_text_ || !query.is_usable();
@@ -631,11 +641,62 @@ class SegmentPredicate {
     // The keys that have to be looked at, and the entries that they have on average.
     const std::uint64_t keys =
         leaf->column->text()->EstimateChunks(query) * TrigramIndex::kChunkKeys;
+    leaf->text_keys = std::min(leaf->text_keys, keys);
     const std::uint64_t entries_per_key = all / (leaf->text_end - leaf->text_first) + 1;
     return std::min(all, keys * entries_per_key);
   }
 
+  // Conditions of one conjunction on one field, such as two bounds, become one set of codes. Not
+  // where rows have several entries: there each condition may have its own.
+  void JoinBounds() {
+    for (std::size_t index = 0; index < predicate_.nodes().size(); ++index) {
+      const IndexPredicate::Node& node = predicate_.nodes()[index];
+      if (node.kind != Kind::kAnd) continue;
+      const std::size_t end = index + node.subtree_size;
+      for (std::size_t i = index + 1; i < end; i += predicate_.nodes()[i].subtree_size) {
+        for (std::size_t j = index + 1; j < i; j += predicate_.nodes()[j].subtree_size) {
+          if (predicate_.nodes()[i].kind != Kind::kLeaf ||
+              predicate_.nodes()[j].kind != Kind::kLeaf ||
+              predicate_.nodes()[i].index_id != predicate_.nodes()[j].index_id) {
+            continue;
+          }
+          Leaf& other = leaves_[i];
+          Leaf& leaf = leaves_[j];
+          if (other.mode != Mode::kIntervals || leaf.mode != Mode::kIntervals || leaf.is_joined ||
+              leaf.column->column().has_lists()) {
+            continue;
+          }
+          leaf.intervals = Intersection(leaf.intervals, other.intervals);
+          Normalize(&leaf);
+          other.is_joined = true;
+          break;
+        }
+      }
+    }
+  }
+
+  static Intervals Intersection(const Intervals& a, const Intervals& b) {
+    Intervals both;
+    for (const Interval& one : a) {
+      for (const Interval& other : b) {
+        const Code first = std::max(one.first, other.first);
+        const Code end = std::min(one.end, other.end);
+        if (first < end) both.push_back({first, end, std::min(one.verdict, other.verdict)});
+      }
+    }
+    return both;
+  }
+
   // --- The way to the rows.
+
+  void ChooseWay() {
+    has_driver_ = false;
+    driver_.clear();
+    text_driver_ = kNone;
+    compound_ = nullptr;
+    ChooseDriver();
+    if (!is_empty()) ChooseCompound();
+  }
 
   void ChooseDriver() {
     std::vector<std::size_t> driver;
@@ -709,7 +770,7 @@ class SegmentPredicate {
       }
       case Kind::kLeaf: {
         const Leaf& leaf = leaves_[index];
-        if (leaf.mode == Mode::kUnknown) return kNoEstimate;
+        if (leaf.mode == Mode::kUnknown || leaf.is_joined) return kNoEstimate;
         if (leaf.estimate == 0) return 0;
         if (leaf.mode != Mode::kText && HasDense(leaf)) return kNoEstimate;
         driver->push_back(index);
@@ -729,30 +790,60 @@ class SegmentPredicate {
     return false;
   }
 
-  // A regular expression that does not drive alone is matched against the whole dictionary now, or,
-  // where few rows will be asked about, against the key of each.
-  void SettleText(std::size_t index) {
+  // A regular expression that does not drive alone is matched against the dictionary now, or, where
+  // that is more work, against the key of each row that is asked about. True: now.
+  bool SettleText(std::size_t index) {
     Leaf& leaf = leaves_[index];
-    if (leaf.mode != Mode::kText || index == text_driver_ || is_empty()) return;
+    if (leaf.mode != Mode::kText || index == text_driver_ || is_empty()) return false;
     const bool drives = std::find(driver_.begin(), driver_.end(), index) != driver_.end();
-    if (has_driver_ && !drives && driver_estimate_ < leaf.estimate) {
+    // A key out of order costs as much as many in order.
+    constexpr std::uint64_t kKeyAdvantage = 32;
+    if (has_driver_ && !drives && driver_estimate_ < leaf.text_keys / kKeyAdvantage) {
       leaf.mode = Mode::kByKey;
-      return;
+      return false;
     }
     leaf.mode = Mode::kIntervals;
-    ForEachTextMatch(index, &text_counters_, [&](Code code, bool certain) {
-      AddInterval(code, code + 1, certain ? Verdict::kYes : Verdict::kMaybe, &leaf);
+    AddTextMatches(index, leaf.text_first);
+    return true;
+  }
+
+  // Adds the codes from `first` on whose text matches, on all cores if they are many.
+  void AddTextMatches(std::size_t index, Code first) {
+    Leaf& leaf = leaves_[index];
+    const std::uint64_t keys = leaf.text_end - first;
+    const std::size_t parts =
+        leaf.text_keys < kParallelKeysMin
+            ? 1
+            : std::min<std::uint64_t>(16, std::max<std::uint64_t>(1, keys / kBatchRows));
+    std::vector<std::vector<Interval>> found(parts);
+    std::vector<Counters> counters(parts);
+    RunInParallel(parts, [&](std::size_t part) {
+      ForEachTextMatch(
+          index, first + static_cast<Code>(keys * part / parts),
+          first + static_cast<Code>(keys * (part + 1) / parts), &counters[part],
+          [&](Code code, bool certain) {
+            found[part].push_back({code, code + 1, certain ? Verdict::kYes : Verdict::kMaybe});
+            return true;
+          });
       return true;
     });
+    for (std::size_t part = 0; part < parts; ++part) {
+      leaf.intervals.insert(leaf.intervals.end(), found[part].begin(), found[part].end());
+      text_counters_.keys_examined += counters[part].keys_examined;
+      text_counters_.bytes_read += counters[part].bytes_read;
+    }
     Normalize(&leaf);
   }
 
+  // Calls `visit(code, certain)` for the codes in [first, end) whose text matches, until it returns
+  // false.
   template <class Visit>
-  void ForEachTextMatch(std::size_t index, Counters* counters, Visit&& visit) const {
+  void ForEachTextMatch(std::size_t index, Code first, Code end, Counters* counters,
+                        Visit&& visit) const {
     const Leaf& leaf = leaves_[index];
     const TextScanCounts counts =
         ScanText(leaf.column->column(), leaf.column->text(),
-                 predicate_.text(predicate_.nodes()[index]), leaf.text_first, leaf.text_end, visit);
+                 predicate_.text(predicate_.nodes()[index]), first, end, visit);
     counters->keys_examined += counts.keys_examined;
     counters->bytes_read += counts.bytes_read;
   }
@@ -804,10 +895,11 @@ class SegmentPredicate {
   void DriveByText(Counters* counters, Visit&& visit) {
     Leaf& leaf = leaves_[text_driver_];
     const Column& column = leaf.column->column();
-    leaf.is_assumed = true;
     std::vector<bool> seen(column.has_lists() ? segment_.rows : 0);
     std::vector<std::uint32_t> rows;
-    ForEachTextMatch(text_driver_, counters, [&](Code code, bool certain) {
+    bool goes_on = true;
+    const auto visit_code = [&](Code code, bool certain) {
+      leaf.is_assumed = true;
       leaf.assumed = certain ? Verdict::kYes : Verdict::kMaybe;
       absl::Span<const std::uint32_t> postings = column.Postings(code);
       rows.clear();
@@ -818,16 +910,35 @@ class SegmentPredicate {
         }
         postings = rows;
       }
-      if (!column.has_lists()) return VisitRows(postings, counters, visit);
-      if (postings.data() != rows.data()) rows.assign(postings.begin(), postings.end());
-      std::erase_if(rows, [&](std::uint32_t row) {
-        if (seen[row]) return true;
-        seen[row] = true;  // an uncertain key is settled by the document
-        return false;
-      });
-      return VisitRows(rows, counters, visit);
-    });
-    leaf.is_assumed = false;
+      if (column.has_lists()) {
+        if (postings.data() != rows.data()) rows.assign(postings.begin(), postings.end());
+        std::erase_if(rows, [&](std::uint32_t row) {
+          if (seen[row]) return true;
+          seen[row] = true;  // an uncertain key is settled by the document
+          return false;
+        });
+        postings = rows;
+      }
+      goes_on = VisitRows(postings, counters, visit);
+      leaf.is_assumed = false;
+      return goes_on;
+    };
+    // The first keys are often enough; if not, all cores look at the others.
+    const Code some = leaf.text_keys < kParallelKeysMin
+                          ? leaf.text_end
+                          : leaf.text_first + (leaf.text_end - leaf.text_first) / 64;
+    ForEachTextMatch(text_driver_, leaf.text_first, some, counters, visit_code);
+    if (!goes_on || some == leaf.text_end) return;
+    AddTextMatches(text_driver_, some);
+    counters->keys_examined += text_counters_.keys_examined;
+    counters->bytes_read += text_counters_.bytes_read;
+    text_counters_ = {};
+    const Intervals matches = std::exchange(leaf.intervals, {});
+    for (const Interval& interval : matches) {
+      for (Code code = interval.first; code < interval.end; ++code) {
+        if (!visit_code(code, interval.verdict == Verdict::kYes)) return;
+      }
+    }
   }
 
   static bool RowHas(const Column& column, std::uint32_t row, Code code) {
@@ -903,6 +1014,7 @@ class SegmentPredicate {
 
   Verdict EvaluateLeaf(std::size_t index, std::uint32_t row) const {
     const Leaf& leaf = leaves_[index];
+    if (leaf.is_joined) return Verdict::kYes;
     if (leaf.is_assumed) return leaf.assumed;
     if (leaf.mode == Mode::kUnknown) return Verdict::kMaybe;
     const Column& column = leaf.column->column();
@@ -963,7 +1075,7 @@ class SegmentPredicate {
 
   void PrepareLeaf(std::size_t index) {
     Leaf& leaf = leaves_[index];
-    if (leaf.mode == Mode::kUnknown || leaf.mode == Mode::kText) return;
+    if (leaf.mode == Mode::kUnknown || leaf.mode == Mode::kText || leaf.is_joined) return;
     const Column& column = leaf.column->column();
     const bool by_table =
         column.width() <= 2 && (leaf.mode == Mode::kByKey || leaf.intervals.size() != 1);
@@ -1015,6 +1127,7 @@ class SegmentPredicate {
       case Kind::kAnd:
         std::memset(out, 2, size);
         for (std::size_t i = index + 1; i < end; i += predicate_.nodes()[i].subtree_size) {
+          if (leaves_[i].is_joined) continue;
           EvaluateBlock(i, first, size, scratch + 1);
           const std::uint8_t* child = scratch[1].data();
           query_internal::MinInto(child, size, out);
@@ -1088,6 +1201,7 @@ class SegmentPredicate {
     if (node.kind == Kind::kUnknown) return false;
     if (node.kind == Kind::kLeaf) {
       const Leaf& leaf = leaves_[index];
+      if (leaf.is_joined) return true;
       if (leaf.mode == Mode::kUnknown || leaf.mode == Mode::kText) return false;
       if (leaf.mode == Mode::kByKey)
         return !leaf.has_large_numbers && !leaf.column->column().has_truncated_keys();
@@ -1111,10 +1225,17 @@ class SegmentPredicate {
       case Kind::kFalse:
         return 0;
       case Kind::kAnd:
-      case Kind::kOr:
-        if (node.subtree_size == 1 + predicate_.nodes()[index + 1].subtree_size)
-          return CountNode(index + 1, counters);
-        return std::nullopt;
+      case Kind::kOr: {
+        // Only one that counts.
+        std::optional<std::size_t> only;
+        for (std::size_t i = index + 1; i < index + node.subtree_size;
+             i += predicate_.nodes()[i].subtree_size) {
+          if (leaves_[i].is_joined) continue;
+          if (only) return std::nullopt;
+          only = i;
+        }
+        return only ? CountNode(*only, counters) : std::nullopt;
+      }
       case Kind::kNot: {
         const std::optional<std::uint64_t> count = CountNode(index + 1, counters);
         if (!count) return std::nullopt;

@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
+#include "alos/base/parallel.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/builder.h"
 #include "alos/document/path.h"
@@ -81,16 +82,31 @@ class IndexGroup {
   }
 
   // Calls `push` with each group's document until it returns false.
-  void Emit(absl::FunctionRef<bool(ValueView)> push) const {
+  void Emit(absl::FunctionRef<bool(ValueView)> push) {
     std::string bytes;
-    for (const auto& [key, group] : groups_) {
+    const auto emit = [&](const std::string& key, const Group& group) {
       bytes.clear();
       Builder builder(&bytes);
       builder.StartDocument();
       AppendId(key, &builder);
       for (std::size_t i = 0; i < shape_.accumulators.size(); ++i) AppendResult(i, group, &builder);
       builder.EndDocument();
-      if (!push(ValueView::FromTrusted(bytes))) return;
+      return push(ValueView::FromTrusted(bytes));
+    };
+    if (groups_.empty() && pending_) {
+      // One segment has all: its groups need not be found again by their keys.
+      Group group;
+      ForEachGroup(*pending_, [&](const std::string& key, std::uint32_t number) {
+        group.count = 0;
+        group.cells.assign(shape_.accumulators.size(), Cell());
+        AddGroup(*pending_, number, &group);
+        return emit(key, group);
+      });
+      return;
+    }
+    Flush();
+    for (const auto& [key, group] : groups_) {
+      if (!emit(key, group)) return;
     }
   }
 
@@ -128,6 +144,14 @@ class IndexGroup {
       std::vector<Code> extremes;
     };
     std::vector<Sums> sums;  // parallel to the accumulators
+  };
+
+  // The groups of one segment.
+  struct Pending {
+    std::vector<const Column*> keys;
+    std::vector<std::uint32_t> strides;
+    std::vector<const Column*> values;  // parallel to the accumulators
+    std::unique_ptr<Partial> partial;
   };
 
   bool FindIndexes() {
@@ -269,7 +293,37 @@ class IndexGroup {
     // Every row is taken: how many each group of one key has is in the dictionary.
     const bool counts_known =
         keys.size() == 1 && rows.takes_everything() && !reader_.has_excluded();
+    // Then two short columns, whose every code has a place in the tables, are all there is to read.
+    bool is_simple = counts_known && keys[0]->width() <= 2;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      is_simple = is_simple && (values[i] == nullptr ||
+                                (IsSum(i) && numbers[i].all_numbers && values[i]->width() <= 2));
+    }
+    if (is_simple) {
+      groups = std::max<std::uint32_t>(groups, 1u << (8 * keys[0]->width()));
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        if (values[i] != nullptr) numbers[i].values.resize(1u << (8 * values[i]->width()));
+      }
+    }
+    const auto add_simple = [&](const RowBatch& batch, Partial* partial) {
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        if (values[i] == nullptr) continue;
+        double* const sum = partial->sums[i].sums.data();
+        const double* const value = numbers[i].values.data();
+        keys[0]->VisitColumn([&](const auto* key_codes) {
+          values[i]->VisitColumn([&](const auto* value_codes) {
+            if constexpr (sizeof *key_codes <= 2 && sizeof *value_codes <= 2) {
+              const auto* const key = key_codes + batch.first;
+              const auto* const code = value_codes + batch.first;
+              for (std::uint32_t k = 0; k < batch.size; ++k) sum[key[k]] += value[code[k]];
+            }
+          });
+        });
+      }
+      return true;
+    };
     const auto add = [&](const RowBatch& batch, Partial* partial) {
+      if (is_simple) return add_simple(batch, partial);
       // The rows that are taken: nullptr for all of the batch.
       std::uint32_t taken[SegmentPredicate::kBatchRows];
       const std::uint32_t* chosen = batch.rows;
@@ -368,13 +422,14 @@ class IndexGroup {
       });
     }
     if (counts_known) {
-      for (Code code = 0; code < groups; ++code)
+      for (Code code = 0; code <= keys[0]->key_count(); ++code)
         whole->counts[code] = static_cast<std::uint32_t>(keys[0]->CountEntries(code, code + 1));
     }
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (numbers[i].all_numbers) whole->sums[i].counts = whole->counts;
     }
-    MergePartial(keys, strides, values, *whole);
+    Flush();
+    pending_ = Pending{std::move(keys), std::move(strides), std::move(values), std::move(whole)};
   }
 
   // Adds what one thread has to what all have.
@@ -416,51 +471,64 @@ class IndexGroup {
     return group;
   }
 
-  void MergePartial(const std::vector<const Column*>& keys,
-                    const std::vector<std::uint32_t>& strides,
-                    const std::vector<const Column*>& values, const Partial& partial) {
-    std::string scratch;
-    const auto merge = [&](std::uint32_t number, const std::string& key) {
-      Group& group = GroupOf(key);
-      group.count += partial.counts[number];
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        if (values[i] == nullptr) continue;
-        const typename Partial::Sums& sums = partial.sums[i];
-        if (IsSum(i)) {
-          AddSum(sums.counts[number], sums.sums[number], &group.cells[i]);
-        } else if (sums.extremes[number] != kMissingCode) {
-          AddExtreme(i, values[i]->Key(sums.extremes[number], &scratch), &group.cells[i]);
-        }
-      }
-    };
+  // Calls `visit(key, number)` for the groups of a segment.
+  template <class Visit>
+  void ForEachGroup(const Pending& pending, Visit&& visit) const {
+    const std::vector<const Column*>& keys = pending.keys;
+    const std::vector<std::uint32_t>& counts = pending.partial->counts;
     std::string key;
     if (keys.size() == 1) {
       // In the order of the dictionary, which is read from front to back.
-      if (partial.counts[kMissingCode] != 0) {
+      if (counts[kMissingCode] != 0) {
         AppendPart(PartOf(std::nullopt), &key);
-        merge(kMissingCode, key);
+        if (!visit(key, kMissingCode)) return;
       }
-      groups_.reserve(groups_.size() + partial.counts.size());
       keys[0]->ForEachKey(1, keys[0]->key_count() + 1, [&](Code code, std::string_view bytes) {
-        if (partial.counts[code] == 0) return;
+        if (counts[code] == 0) return false;
         key.clear();
         AppendPart(bytes, &key);
-        merge(code, key);
+        return !visit(key, code);
       });
       return;
     }
-    std::string part_bytes;
-    for (std::uint32_t number = 0; number < partial.counts.size(); ++number) {
-      if (partial.counts[number] == 0) continue;
+    std::string scratch;
+    for (std::uint32_t number = 0; number < counts.size(); ++number) {
+      if (counts[number] == 0) continue;
       key.clear();
       for (std::size_t i = 0; i < keys.size(); ++i) {
-        const Code code = number / strides[i] % (keys[i]->key_count() + 1);
+        const Code code = number / pending.strides[i] % (keys[i]->key_count() + 1);
         std::optional<std::string_view> part;
-        if (code != kMissingCode) part = keys[i]->Key(code, &part_bytes);
+        if (code != kMissingCode) part = keys[i]->Key(code, &scratch);
         AppendPart(PartOf(part), &key);
       }
-      merge(number, key);
+      if (!visit(key, number)) return;
     }
+  }
+
+  void AddGroup(const Pending& pending, std::uint32_t number, Group* group) const {
+    const Partial& partial = *pending.partial;
+    group->count += partial.counts[number];
+    for (std::size_t i = 0; i < pending.values.size(); ++i) {
+      if (pending.values[i] == nullptr) continue;
+      const typename Partial::Sums& sums = partial.sums[i];
+      if (IsSum(i)) {
+        AddSum(sums.counts[number], sums.sums[number], &group->cells[i]);
+      } else if (sums.extremes[number] != kMissingCode) {
+        std::string scratch;
+        AddExtreme(i, pending.values[i]->Key(sums.extremes[number], &scratch), &group->cells[i]);
+      }
+    }
+  }
+
+  // Adds the last segment's groups to those of all.
+  void Flush() {
+    if (!pending_) return;
+    groups_.reserve(groups_.size() + pending_->partial->counts.size());
+    ForEachGroup(*pending_, [&](const std::string& key, std::uint32_t number) {
+      AddGroup(*pending_, number, &GroupOf(key));
+      return true;
+    });
+    pending_.reset();
   }
 
   static void AddSum(std::uint64_t count, double sum, Cell* cell) {
@@ -516,6 +584,7 @@ class IndexGroup {
             AppendPart(PartOf(found), &key);
           }
           if (!is_plain) return false;
+          Flush();
           Group& group = GroupOf(key);
           ++group.count;
           for (std::size_t i = 0; i < shape_.accumulators.size() && is_plain; ++i) {
@@ -618,6 +687,7 @@ class IndexGroup {
   std::vector<NumberTypes> key_types_;
   std::vector<NumberTypes> value_types_;
   const std::string null_key_ = FirstKeyOfClass(KeyClass::kNull);
+  std::optional<Pending> pending_;                  // not in groups_ yet
   absl::flat_hash_map<std::string, Group> groups_;  // by their keys, each with its size before it
 };
 

@@ -20,7 +20,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -31,6 +30,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "alos/base/epoch.h"
+#include "alos/base/parallel.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/value.h"
 #include "alos/engine/explain.h"
@@ -42,25 +42,6 @@
 #include "alos/query/internal/verdict_kernels.h"
 
 namespace alos::engine_internal {
-
-// Runs `work(task)` for tasks 0 .. count-1 on as many threads as there are cores, the caller's one
-// of them; ends early when `work` returns false.
-inline void RunInParallel(std::size_t count, absl::FunctionRef<bool(std::size_t)> work) {
-  std::atomic<std::size_t> next{0};
-  std::atomic<bool> stop{false};
-  const auto run = [&] {
-    for (std::size_t task = next.fetch_add(1); task < count && !stop.load();
-         task = next.fetch_add(1)) {
-      if (!work(task)) stop.store(true);
-    }
-  };
-  const std::size_t threads =
-      std::min<std::size_t>(count, std::max(1u, std::thread::hardware_concurrency()));
-  std::vector<std::thread> others;
-  for (std::size_t i = 1; i < threads; ++i) others.emplace_back(run);
-  run();
-  for (std::thread& thread : others) thread.join();
-}
 
 // Threads: one; it starts helpers of its own for long scans, and calls visitors one at a time.
 // Lifetime: everything it is given must outlive it, and the caller holds an epoch guard from before
