@@ -29,6 +29,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "alos/base/check.h"
 #include "alos/base/parallel.h"
@@ -40,6 +41,7 @@
 #include "alos/index/segment.h"
 #include "alos/index/text_scan.h"
 #include "alos/query/filter.h"
+#include "alos/query/internal/regex.h"
 #include "alos/query/internal/verdict_kernels.h"
 #include "re2/re2.h"
 
@@ -427,6 +429,7 @@ class SegmentPredicate {
   static constexpr std::uint64_t kScanAdvantage = 12;
   // Text of so many keys is matched by all cores.
   static constexpr std::uint64_t kParallelKeysMin = 1 << 15;
+  static constexpr std::size_t kTextParts = 8;
 
   // Codes [first, end) that mean the same; ascending, disjoint.
   struct Interval {
@@ -810,16 +813,20 @@ class SegmentPredicate {
   // Adds the codes from `first` on whose text matches, on all cores if they are many.
   void AddTextMatches(std::size_t index, Code first) {
     Leaf& leaf = leaves_[index];
+    const query_internal::FilterProgram::Regex& regex = RegexOf(index);
     const std::uint64_t keys = leaf.text_end - first;
-    const std::size_t parts =
-        leaf.text_keys < kParallelKeysMin
-            ? 1
-            : std::min<std::uint64_t>(16, std::max<std::uint64_t>(1, keys / kBatchRows));
+    const std::size_t parts = leaf.text_keys < kParallelKeysMin ? 1 : kTextParts;
     std::vector<std::vector<Interval>> found(parts);
     std::vector<Counters> counters(parts);
     RunInParallel(parts, [&](std::size_t part) {
+      // Threads that share an RE2 wait for each other at every key.
+      absl::StatusOr<std::unique_ptr<const re2::RE2>> own(nullptr);
+      std::optional<TextPattern> pattern;
+      if (parts > 1) own = query_internal::CompileRegex(regex.pattern, regex.options);
+      if (own.ok() && *own != nullptr) pattern.emplace(own->get());
       ForEachTextMatch(
-          index, first + static_cast<Code>(keys * part / parts),
+          index, pattern ? *pattern : SharedPattern(index),
+          first + static_cast<Code>(keys * part / parts),
           first + static_cast<Code>(keys * (part + 1) / parts), &counters[part],
           [&](Code code, bool certain) {
             found[part].push_back({code, code + 1, certain ? Verdict::kYes : Verdict::kMaybe});
@@ -835,15 +842,21 @@ class SegmentPredicate {
     Normalize(&leaf);
   }
 
+  const query_internal::FilterProgram::Regex& RegexOf(std::size_t index) const {
+    return program_.regexes()[FilterOf(index).operand];
+  }
+  const TextPattern& SharedPattern(std::size_t index) const {
+    return predicate_.text(predicate_.nodes()[index]);
+  }
+
   // Calls `visit(code, certain)` for the codes in [first, end) whose text matches, until it returns
   // false.
   template <class Visit>
-  void ForEachTextMatch(std::size_t index, Code first, Code end, Counters* counters,
-                        Visit&& visit) const {
+  void ForEachTextMatch(std::size_t index, const TextPattern& pattern, Code first, Code end,
+                        Counters* counters, Visit&& visit) const {
     const Leaf& leaf = leaves_[index];
     const TextScanCounts counts =
-        ScanText(leaf.column->column(), leaf.column->text(),
-                 predicate_.text(predicate_.nodes()[index]), first, end, visit);
+        ScanText(leaf.column->column(), leaf.column->text(), pattern, first, end, visit);
     counters->keys_examined += counts.keys_examined;
     counters->bytes_read += counts.bytes_read;
   }
@@ -927,7 +940,8 @@ class SegmentPredicate {
     const Code some = leaf.text_keys < kParallelKeysMin
                           ? leaf.text_end
                           : leaf.text_first + (leaf.text_end - leaf.text_first) / 64;
-    ForEachTextMatch(text_driver_, leaf.text_first, some, counters, visit_code);
+    ForEachTextMatch(text_driver_, SharedPattern(text_driver_), leaf.text_first, some, counters,
+                     visit_code);
     if (!goes_on || some == leaf.text_end) return;
     AddTextMatches(text_driver_, some);
     counters->keys_examined += text_counters_.keys_examined;

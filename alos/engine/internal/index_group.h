@@ -96,9 +96,13 @@ class IndexGroup {
     if (groups_.empty() && pending_) {
       // One segment has all: its groups need not be found again by their keys.
       Group group;
+      group.cells.resize(shape_.accumulators.size());
       ForEachGroup(*pending_, [&](const std::string& key, std::uint32_t number) {
         group.count = 0;
-        group.cells.assign(shape_.accumulators.size(), Cell());
+        for (Cell& cell : group.cells) {
+          cell.count = 0;
+          cell.sum = 0;
+        }
         AddGroup(*pending_, number, &group);
         return emit(key, group);
       });
@@ -632,7 +636,9 @@ class IndexGroup {
 
   // A whole number where the field has integers only and it fits.
   static void AppendNumber(long double number, bool is_integer, Builder* builder) {
-    if (is_integer && std::abs(number) < 9223372036854775808.0L) {
+    if (is_integer && std::abs(static_cast<double>(number)) < 9007199254740992.0) {
+      builder->Int(static_cast<std::int64_t>(static_cast<double>(number)));
+    } else if (is_integer && std::abs(number) < 9223372036854775808.0L) {
       builder->Int(static_cast<std::int64_t>(number));
     } else {
       builder->Double(static_cast<double>(number));

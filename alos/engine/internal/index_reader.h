@@ -744,7 +744,7 @@ class IndexReader {
       const Code code = static_cast<Code>(is_ascending ? step : key_count - step);
       // Missing and null are equal: the end may not fall between them.
       const bool ties = has_null && code == (is_ascending ? 1 : 0);
-      if (firsts->size() - before >= keep && !ties) return true;
+      if (firsts->size() - before >= keep && !ties) break;
       for (const std::uint32_t row : column.Postings(code)) {
         if (++walked > rows_max) {
           firsts->resize(before);

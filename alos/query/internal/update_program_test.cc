@@ -37,10 +37,10 @@ TEST(UpdateProgramTest, ContainerDepth) {
 TEST(UpdateProgramTest, ValueSetGoesByEqual) {
   const ShellDocument one("1"), also_one("1.0"), two("2");
   ValueSet set;
-  EXPECT_TRUE(set.Insert(one.view()));
-  EXPECT_FALSE(set.Insert(also_one.view()));
-  EXPECT_TRUE(set.Contains(also_one.view()));
-  EXPECT_FALSE(set.Contains(two.view()));
+  EXPECT_TRUE(set.insert(one.view()).second);
+  EXPECT_FALSE(set.insert(also_one.view()).second);
+  EXPECT_TRUE(set.contains(also_one.view()));
+  EXPECT_FALSE(set.contains(two.view()));
 }
 
 }  // namespace
