@@ -430,6 +430,7 @@ class SegmentPredicate {
   // Text of so many keys is matched by all cores.
   static constexpr std::uint64_t kParallelKeysMin = 1 << 15;
   static constexpr std::size_t kTextParts = 8;
+  static constexpr std::uint32_t kGatherRowsMin = 8;
 
   // Codes [first, end) that mean the same; ascending, disjoint.
   struct Interval {
@@ -784,11 +785,14 @@ class SegmentPredicate {
     }
   }
 
+  static bool HasDense(const Column& column, const Interval& interval) {
+    const absl::Span<const Code> dense = column.dense_codes();
+    const auto at = std::lower_bound(dense.begin(), dense.end(), interval.first);
+    return at != dense.end() && *at < interval.end;
+  }
   static bool HasDense(const Leaf& leaf) {
-    const absl::Span<const Code> dense = leaf.column->column().dense_codes();
     for (const Interval& interval : leaf.intervals) {
-      const auto at = std::lower_bound(dense.begin(), dense.end(), interval.first);
-      if (at != dense.end() && *at < interval.end) return true;
+      if (HasDense(leaf.column->column(), interval)) return true;
     }
     return false;
   }
@@ -948,11 +952,33 @@ class SegmentPredicate {
     counters->bytes_read += text_counters_.bytes_read;
     text_counters_ = {};
     const Intervals matches = std::exchange(leaf.intervals, {});
+    const auto is_simple = [&](const Interval& interval) {
+      return interval.verdict == Verdict::kYes && !column.has_lists() &&
+             !HasDense(column, interval);
+    };
+    std::vector<std::uint32_t> batch;
+    const auto visit_batch = [&] {
+      leaf.is_assumed = true;
+      leaf.assumed = Verdict::kYes;
+      goes_on = VisitRows(batch, counters, visit);
+      leaf.is_assumed = false;
+      batch.clear();
+      return goes_on;
+    };
     for (const Interval& interval : matches) {
+      if (is_simple(interval)) {
+        // The rows of many keys together.
+        const absl::Span<const std::uint32_t> some =
+            column.PostingsRange(interval.first, interval.end);
+        batch.insert(batch.end(), some.begin(), some.end());
+        if (batch.size() >= kBatchRows && !visit_batch()) return;
+        continue;
+      }
       for (Code code = interval.first; code < interval.end; ++code) {
         if (!visit_code(code, interval.verdict == Verdict::kYes)) return;
       }
     }
+    visit_batch();
   }
 
   static bool RowHas(const Column& column, std::uint32_t row, Code code) {
@@ -964,28 +990,127 @@ class SegmentPredicate {
     return false;
   }
 
+  // The rows of all that are live and may match, a batch at a time; false when `visit` said so.
   template <class Visit>
   bool VisitRows(absl::Span<const std::uint32_t> all, Counters* counters, Visit&& visit) const {
     std::uint32_t rows[kBatchRows];
     std::uint8_t verdicts[kBatchRows];
+    // Large only where it pays: most look-ups have a row or two.
+    std::vector<Block> scratch;
     while (!all.empty()) {
       const absl::Span<const std::uint32_t> some = all.subspan(0, kBatchRows);
       all.remove_prefix(some.size());
       counters->keys_examined += some.size();
       counters->bytes_read += some.size() * 4;
-      RowBatch batch;
+      std::uint32_t live = 0;
       for (const std::uint32_t row : some) {
-        if (row >= segment_.rows || IsDead(row)) continue;
-        const Verdict verdict = Evaluate(0, row);
-        if (verdict == Verdict::kNo) continue;
-        rows[batch.size] = row;
-        verdicts[batch.size++] = static_cast<std::uint8_t>(verdict);
+        rows[live] = row;
+        live += row < segment_.rows && !IsDead(row);
+      }
+      if (live >= kGatherRowsMin && scratch.empty()) scratch.resize(DepthOf(0) + 1);
+      const bool gather = live >= kGatherRowsMin;
+      if (gather) EvaluateRows(0, rows, live, scratch.data());
+      RowBatch batch;
+      for (std::uint32_t k = 0; k < live; ++k) {
+        const std::uint8_t verdict =
+            gather ? scratch[0][k] : static_cast<std::uint8_t>(Evaluate(0, rows[k]));
+        rows[batch.size] = rows[k];
+        verdicts[batch.size] = verdict;
+        batch.size += verdict != 0;
       }
       batch.rows = rows;
       batch.verdicts = verdicts;
       if (batch.size != 0 && !visit(static_cast<const RowBatch&>(batch))) return false;
     }
     return true;
+  }
+
+  // As EvaluateBlock, for rows that lie anywhere: column by column, so that the loads of many rows
+  // are under way at once.
+  void EvaluateRows(std::size_t index, const std::uint32_t* rows, std::uint32_t size,
+                    Block* scratch) const {
+    const IndexPredicate::Node& node = predicate_.nodes()[index];
+    const std::size_t end = index + node.subtree_size;
+    std::uint8_t* out = scratch[0].data();
+    const auto combine = [&](std::uint8_t start, auto&& into) {
+      std::memset(out, start, size);
+      for (std::size_t i = index + 1; i < end; i += predicate_.nodes()[i].subtree_size) {
+        if (IsCostly(i)) continue;
+        EvaluateRows(i, rows, size, scratch + 1);
+        into(scratch[1].data(), size, out);
+      }
+    };
+    switch (node.kind) {
+      case Kind::kAnd:
+        combine(2, query_internal::MinInto);
+        // What has to look at a key only where nothing else has said no.
+        for (std::size_t i = index + 1; i < end; i += predicate_.nodes()[i].subtree_size) {
+          if (!IsCostly(i)) continue;
+          for (std::uint32_t k = 0; k < size; ++k) {
+            if (out[k] == 0) continue;
+            out[k] = std::min(out[k], static_cast<std::uint8_t>(Evaluate(i, rows[k])));
+          }
+        }
+        return;
+      case Kind::kOr:
+        combine(0, query_internal::MaxInto);
+        for (std::size_t i = index + 1; i < end; i += predicate_.nodes()[i].subtree_size) {
+          if (!IsCostly(i)) continue;
+          for (std::uint32_t k = 0; k < size; ++k) {
+            if (out[k] == 2) continue;
+            out[k] = std::max(out[k], static_cast<std::uint8_t>(Evaluate(i, rows[k])));
+          }
+        }
+        return;
+      case Kind::kNot:
+        EvaluateRows(index + 1, rows, size, scratch + 1);
+        query_internal::Mirror(scratch[1].data(), size, out);
+        return;
+      case Kind::kLeaf:
+        if (!IsCostly(index) && leaves_[index].mode == Mode::kIntervals &&
+            !leaves_[index].is_joined && !leaves_[index].is_assumed) {
+          GatherLeaf(index, rows, size, out);
+          return;
+        }
+        break;
+      default:
+        break;
+    }
+    for (std::uint32_t k = 0; k < size; ++k)
+      out[k] = static_cast<std::uint8_t>(Evaluate(index, rows[k]));
+  }
+
+  bool IsCostly(std::size_t index) const {
+    const Leaf& leaf = leaves_[index];
+    return predicate_.nodes()[index].kind == Kind::kLeaf && !leaf.is_assumed &&
+           (leaf.mode == Mode::kByKey || leaf.mode == Mode::kText);
+  }
+
+  void GatherLeaf(std::size_t index, const std::uint32_t* rows, std::uint32_t size,
+                  std::uint8_t* out) const {
+    const Leaf& leaf = leaves_[index];
+    const Column& column = leaf.column->column();
+    const Code key_count = column.key_count();
+    std::uint32_t values[kBatchRows];
+    column.VisitColumn([&](const auto* codes) {
+      for (std::uint32_t k = 0; k < size; ++k) values[k] = codes[rows[k]];
+    });
+    if (leaf.intervals.size() == 1) {
+      const Interval interval = leaf.intervals[0];
+      query_internal::TestInterval(values, size, interval.first, interval.end - interval.first,
+                                   static_cast<std::uint8_t>(interval.verdict), out);
+    } else {
+      for (std::uint32_t k = 0; k < size; ++k) {
+        out[k] = values[k] <= key_count ? static_cast<std::uint8_t>(VerdictOf(index, values[k]))
+                                        : std::uint8_t{0};
+      }
+    }
+    if (!column.has_lists()) return;
+    for (std::uint32_t k = 0; k < size; ++k) {
+      if (values[k] <= key_count) continue;
+      out[k] =
+          static_cast<std::uint8_t>(VerdictOfList(index, column.List(values[k] - key_count - 1)));
+    }
   }
 
   // --- One row.
