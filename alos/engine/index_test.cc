@@ -626,6 +626,35 @@ TEST_F(IndexTest, TheBudgetEvictsAutomaticIndexes) {
   EXPECT_TRUE(absl::StrContains(explain.advice[0], "--index-memory-mb"));
 }
 
+// A byte in the middle of a column: found by whoever looks at all of it, in the background.
+TEST_F(IndexTest, RottenColumnsAreFoundAndBuiltAgain) {
+  for (int i = 0; i < 20000; ++i) Insert(absl::StrCat("{_id: ", i, ", n: ", i % 100, "}"));
+  ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());
+  ASSERT_TRUE(engine_->Close().ok());
+  engine_.reset();
+  int damaged = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.data_path + "/test")) {
+    if (!absl::StrContains(entry.path().filename().string(), ".svidx.")) continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(std::filesystem::file_size(entry.path()) / 2));
+    file.write("\x55\xaa", 2);
+    ++damaged;
+  }
+  ASSERT_GT(damaged, 0);
+  Open();
+  const ShellDocument specification("{n: 5}");
+  const Filter filter = *Filter::Compile(specification.view());
+  // Whatever it says at first, soon it is right, and stays so.
+  for (int i = 0; i < 1000 && *database_->Count("c", filter) != 200; ++i)
+    absl::SleepFor(absl::Milliseconds(10));
+  absl::SleepFor(absl::Milliseconds(300));
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  for (int n = 0; n < 100; ++n) {
+    const ShellDocument each(absl::StrCat("{n: ", n, "}"));
+    EXPECT_EQ(*database_->Count("c", *Filter::Compile(each.view())), 200u) << n;
+  }
+}
+
 TEST_F(IndexTest, DroppedIndexesAndCollectionsAreGone) {
   for (int i = 0; i < 100; ++i) Insert(absl::StrCat("{_id: ", i, ", n: ", i, "}"));
   ASSERT_TRUE(database_->CreateIndex("c", {.paths = {"n"}, .reason = "test"}).ok());

@@ -14,6 +14,7 @@
 #define ALOS_INDEX_SEGMENT_H_
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -25,6 +26,7 @@
 #include <vector>
 
 #include "absl/base/call_once.h"
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "alos/base/check.h"
 #include "alos/index/column.h"
@@ -70,7 +72,7 @@ class IndexBytes {
 };
 
 // The column of one index in one segment.
-// Threads: immutable, but for what numbers() makes once.
+// Threads: immutable, but for what numbers() makes once and whether it is verified.
 class SegmentColumn {
  public:
   SegmentColumn(std::shared_ptr<const IndexBytes> bytes, Column column)
@@ -82,6 +84,17 @@ class SegmentColumn {
         column_(other.column_),
         text_bytes_(std::move(text_bytes)),
         text_(text) {}
+
+  // Whether the bytes are known to be as they were written: those that were just built are, those
+  // of a file once somebody has looked at all of them.
+  bool is_verified() const { return is_verified_.load(std::memory_order_relaxed); }
+  void SetVerified(bool verified) const { is_verified_.store(verified, std::memory_order_relaxed); }
+  absl::Status Verify() const {
+    absl::Status verified = column_.VerifyBody();
+    if (verified.ok() && text_) verified = text_->VerifyBody();
+    if (verified.ok()) SetVerified(true);
+    return verified;
+  }
 
   const Column& column() const { return column_; }
   const IndexBytes& bytes() const { return *bytes_; }
@@ -116,6 +129,7 @@ class SegmentColumn {
   Column column_;
   std::shared_ptr<const IndexBytes> text_bytes_;
   std::optional<TrigramIndex> text_;
+  mutable std::atomic<bool> is_verified_{true};
   mutable absl::once_flag numbers_once_;
   mutable std::vector<double> numbers_;
 };

@@ -310,7 +310,8 @@ class Indexer {
       for (Collection* collection : Active()) {
         if (collection->indexes.is_closed()) continue;
         // Queries wait for columns; merging only makes them a little faster.
-        any = BuildSome(collection) || MergeSome(collection, false) || any;
+        any =
+            BuildSome(collection) || VerifySome(collection) || MergeSome(collection, false) || any;
       }
       if (!any) {
         EvictOverBudget();
@@ -696,6 +697,34 @@ class Indexer {
     });
   }
 
+  // Looks at all bytes of one column that came from a file; one that has rotted is built again.
+  bool VerifySome(Collection* collection) {
+    const IndexState state = collection->indexes.Copy();
+    for (const auto& segment : state.segments) {
+      for (const auto& [id, column] : segment->columns) {
+        if (column->is_verified() || !Claim(segment->number)) continue;
+        const absl::Status verified = column->Verify();
+        if (!verified.ok()) {
+          ALOS_LOG(kError) << context_->directory << ": a column of '" << collection->name
+                           << "' has rotted and is built again: " << verified;
+          collection->indexes.Change([&, number = segment->number, index = id](IndexState* next) {
+            for (auto& slot : next->segments) {
+              if (slot->number != number) continue;
+              auto without = std::make_shared<Segment>(*slot);
+              std::erase_if(without->columns,
+                            [&](const auto& each) { return each.first == index; });
+              slot = std::move(without);
+            }
+            return true;
+          });
+        }
+        Unclaim(segment->number);
+        return true;
+      }
+    }
+    return false;
+  }
+
   // --- Merging.
 
   // Segments of a tier have up to four times the rows of those of the tier below.
@@ -1028,6 +1057,7 @@ class Indexer {
       builder.StartDocument();
       builder.Key("number").Uint(segment->number);
       builder.Key("rows").Uint(segment->rows);
+      builder.Key("locations_checksum").Uint(Crc32c(segment->location_bytes->view()));
       words("shard_ends", *segment->shard_ends);
       builder.Key("newest_timestamp").Uint(segment->newest_timestamp);
       builder.Key("purged_until").Uint(segment->purged_until);
@@ -1157,6 +1187,8 @@ class Indexer {
     };
     ALOS_ASSIGN_OR_RETURN(segment->location_bytes,
                           MapBytes(name("srows"), std::uint64_t{segment->rows} * 8));
+    if (Crc32c(segment->location_bytes->view()) != number(entry, "locations_checksum"))
+      return absl::DataLossError(absl::StrCat(name("srows"), ": wrong checksum"));
     if (std::vector<std::uint64_t> bits = words(entry, "dead"); !bits.empty()) {
       auto dead = std::make_shared<DeadRows>();
       if (bits.size() != (segment->rows + 63) / 64)
@@ -1193,16 +1225,19 @@ class Indexer {
                                                                   std::uint64_t text_size) {
     ALOS_ASSIGN_OR_RETURN(auto bytes, MapBytes(name, size));
     ALOS_ASSIGN_OR_RETURN(auto column, OpenColumn(std::move(bytes)));
+    column->SetVerified(false);
     if (text_size == 0) return column;
     auto text_bytes = MapBytes(text_name, text_size);
     if (!text_bytes.ok()) return column;
     const absl::StatusOr<TrigramIndex> text = TrigramIndex::Open((*text_bytes)->view());
     if (!text.ok()) return column;
-    return std::make_shared<const SegmentColumn>(*column, *std::move(text_bytes), *text);
+    auto with_text = std::make_shared<const SegmentColumn>(*column, *std::move(text_bytes), *text);
+    with_text->SetVerified(false);
+    return with_text;
   }
 
   static constexpr std::string_view kStateMagic = "ALOSIDX1";
-  static constexpr std::uint64_t kStateVersion = 1;
+  static constexpr std::uint64_t kStateVersion = 2;
   static constexpr int kBuilderNice = 4;
 
   const ShardContext<Policies>* const context_;
