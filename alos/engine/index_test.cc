@@ -599,7 +599,7 @@ TEST_F(IndexTest, GroupsFromColumnsAreThoseOfTheDocuments) {
 
 // Over the budget automatic indexes go, and are not built again at once.
 TEST_F(IndexTest, TheBudgetEvictsAutomaticIndexes) {
-  options_.index_bytes_max = 40'000;
+  options_.index_bytes_max = 10'000;
   Reopen();
   for (int i = 0; i < 3000; ++i)
     Insert(absl::StrCat("{_id: ", i, ", a: 'v", i, "', n: ", i % 10, "}"));
