@@ -365,6 +365,21 @@ inline bool ComparesContainers(ValueView expression) {
   return compares;
 }
 
+// Whether a string may be made, which may be empty, where a condition may be asked about it.
+inline bool MakesStrings(ValueView expression) {
+  static constexpr std::string_view kMakers[] = {"$substrCP",   "$trim",    "$replaceOne",
+                                                 "$replaceAll", "$concat",  "$split",
+                                                 "$toLower",    "$toUpper", "$toString"};
+  static constexpr std::string_view kConditions[] = {"$not", "$and", "$or", "$cond", "$switch"};
+  bool makes = false;
+  bool asks = false;
+  VisitOperators(expression, [&](std::string_view name) {
+    for (const std::string_view maker : kMakers) makes = makes || name == maker;
+    for (const std::string_view condition : kConditions) asks = asks || name == condition;
+  });
+  return makes && asks;
+}
+
 // Whether a later stage names a field, which the stages before it may have taken away.
 inline bool NamesFields(ValueView expression) {
   bool names = false;
@@ -415,6 +430,7 @@ inline std::optional<std::string_view> ExpressionDeviation(ValueView expression,
     found = "comparisons-across-types";
   }
   if (!found.has_value() && ComparesContainers(expression)) found = "containers-in-expressions";
+  if (!found.has_value() && MakesStrings(expression)) found = "truth-of-strings";
   return found;
 }
 
@@ -511,7 +527,9 @@ inline std::optional<std::string_view> StagesDeviation(ValueView pipeline,
                                                        bool gives_nothing) {
   bool computes = false;
   bool reshaped = false;
+  std::size_t number = 0;
   for (const ValueView stage : Elements(pipeline)) {
+    ++number;
     for (const auto entry : Entries(stage)) {
       std::optional<std::string_view> found;
       if (entry.key == "$match") {
@@ -535,7 +553,7 @@ inline std::optional<std::string_view> StagesDeviation(ValueView pipeline,
         }();
         found = ProjectionDeviation(View(fields), documents);
       } else if (entry.key == "$count") {
-        if (gives_nothing) return "count-of-nothing";
+        if (gives_nothing || number < pipeline.size()) return "count-of-nothing";
       } else if (entry.key == "$facet") {
         for (const auto facet : Entries(entry.value)) {
           found = StagesDeviation(facet.value, documents, true);
@@ -548,7 +566,9 @@ inline std::optional<std::string_view> StagesDeviation(ValueView pipeline,
         found = OperatorDeviation(entry.key);
         computes = true;
       }
-      if (entry.key == "$project" && UsesExpressions(entry.value)) computes = true;
+      if (entry.key == "$project" && (UsesExpressions(entry.value) || NamesFields(entry.value))) {
+        computes = true;
+      }
       if (computes && !found.has_value()) {
         found = ExpressionDeviation(entry.value, documents);
       }
@@ -645,6 +665,17 @@ inline std::optional<std::string_view> UpdateDeviation(ValueView specification, 
         const std::optional<ValueView> array = FindPath(before, path.substr(0, positional));
         if (!array.has_value()) return "updates-that-do-not-fit";
         found = FilterDeviationAt(*specification.Find("filter"), before);
+        const std::string_view array_path = path.substr(0, positional);
+        for (const auto condition : Entries(*specification.Find("filter"))) {
+          Met met;
+          Meet(before, condition.key, false, &met);
+          // In $and and its kin it may be about another array, too.
+          const bool elsewhere =
+              condition.key.starts_with('$') || met.array_on_path || met.array_at_end;
+          if (!found.has_value() && elsewhere && !condition.key.starts_with(array_path)) {
+            found = "positional-of-others";
+          }
+        }
         for (const ValueView element : Elements(*array)) {
           if (found.has_value()) break;
           if (element.IsArray()) found = "nested-arrays";
@@ -653,7 +684,8 @@ inline std::optional<std::string_view> UpdateDeviation(ValueView specification, 
                Elements(specification.Find("arrayFilters").value_or(ValueView()))) {
             const std::string_view name = FirstKey(filter).substr(0, FirstKey(filter).find('.'));
             if (!found.has_value() && !name.empty()) {
-              const Bytes wrapped = Document(name, Bytes(element.bytes()));
+              // So it is tested by mingo.
+              const Bytes wrapped = Document(name, Array({Bytes(element.bytes())}));
               found = FilterDeviationAt(filter, View(wrapped));
             }
           }
@@ -668,6 +700,7 @@ inline std::optional<std::string_view> UpdateDeviation(ValueView specification, 
     }
   }
   if (error.starts_with("BUG: positional")) return "positional-dotted";
+  if (error.starts_with("You must include the array field")) return "positional-of-others";
   if (error.starts_with("$jsonSchema requires")) return "json-schema";
   return std::nullopt;
 }
