@@ -78,9 +78,9 @@ inline absl::Status CheckDateFormat(std::string_view format, bool is_for_reading
       return absl::InvalidArgumentError("the format ends with a lone '%'; write '%%' for the sign");
     }
     if (known.find(format[i]) == known.npos) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the format has the unknown '%", DescribeText(format.substr(i, 1)),
-                       "'; known are the letters ", known));
+      return absl::InvalidArgumentError(absl::StrCat("the format has the unknown '%",
+                                                     DescribeText(format.substr(i, 1)),
+                                                     "'; known are the letters ", known));
     }
   }
   return absl::OkStatus();
@@ -193,8 +193,8 @@ inline absl::StatusOr<Timestamp> DateOfParts(const DateParts& parts, absl::TimeZ
   const auto check = [](std::string_view name, std::int64_t value, std::int64_t min,
                         std::int64_t max) -> absl::Status {
     if (value >= min && value <= max) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("the ", name, " ", value, " is not of ", min,
-                                                   " to ", max));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the ", name, " ", value, " is not of ", min, " to ", max));
   };
   for (const absl::Status& status :
        {check("hour", parts.hour, 0, 24), check("minute", parts.minute, 0, 59),
@@ -386,16 +386,16 @@ inline absl::StatusOr<DateParts> ParseDate(std::string_view text, std::string_vi
     }
   }
   if (!scanner.AtEnd()) {
-    return absl::InvalidArgumentError(absl::StrCat("'", DescribeText(text), "' goes on after the format '",
-                                                   DescribeText(format), "' with '",
-                                                   DescribeText(scanner.rest()), "'"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", DescribeText(text), "' goes on after the format '", DescribeText(format),
+                     "' with '", DescribeText(scanner.rest()), "'"));
   }
   return parts;
 }
 
 // Reads a date without a format:
 //   2024-02-29   2024-02-29T12:30   2024-02-29 12:30:15.250+01:00   20240229T123015Z   2024-W09-4
-//   Thu, 29 Feb 2024 12:30:15 GMT   29 February 2024   Feb 29, 2024 12:30 Europe/Berlin   02/29/2024
+//   Thu, 29 Feb 2024 12:30:15 GMT   29 February 2024   Feb 29, 2024 12:30 Europe/Berlin 02/29/2024
 inline absl::StatusOr<DateParts> ParseAnyDate(std::string_view text) {
   const absl::Status unreadable = absl::InvalidArgumentError(
       absl::StrCat("'", DescribeText(text),
@@ -450,7 +450,7 @@ inline absl::StatusOr<DateParts> ParseAnyDate(std::string_view text) {
       const bool dashed = !dotted && scanner.Take('-');
       scanner.SkipSpace();
       parts.day = first;
-      valid = dotted && scanner.DigitCount() != 0 ? number(1, 2, &parts.month)
+      valid = dotted && scanner.DigitCount() != 0   ? number(1, 2, &parts.month)
               : dashed && scanner.DigitCount() != 0 ? number(1, 2, &parts.month)
                                                     : scanner.TakeMonth(&parts.month);
       if (!scanner.Take('.')) scanner.Take('-');
@@ -486,7 +486,8 @@ inline absl::StatusOr<DateParts> ParseAnyDate(std::string_view text) {
         valid = valid && has_t;
       }
     }
-    if (scanner.Take('.') || scanner.Take(',')) valid = valid && scanner.TakeFraction(&parts.nanoseconds);
+    if (scanner.Take('.') || scanner.Take(','))
+      valid = valid && scanner.TakeFraction(&parts.nanoseconds);
     scanner.SkipSpace();
     const bool pm = scanner.TakeIgnoringCase("pm");
     if (pm || scanner.TakeIgnoringCase("am")) {
