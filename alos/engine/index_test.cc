@@ -118,6 +118,8 @@ class IndexTest : public testing::Test {
     };
     std::string text =
         absl::StrCat("{_id: ", id, ", n: ", random_() % 100, ", u: 'unique", id, "'");
+    // Missing, null, and something.
+    absl::StrAppend(&text, id % 3 == 0 ? "" : id % 3 == 1 ? ", z: null" : ", z: 7");
     for (const char* field : {"a", "d", "e"}) {
       if (random_() % 8 != 0) absl::StrAppend(&text, ", ", field, ": ", value());
     }
@@ -537,6 +539,7 @@ TEST_F(IndexTest, GroupsFromColumnsAreThoseOfTheDocuments) {
       "[{$group: {_id: '$o.b', count: {$sum: 1}, average: {$avg: '$e'}}}]",
       "[{$match: {n: 7}}, {$count: 'n'}]",
       "[{$sortByCount: '$n'}]",
+      "[{$sortByCount: '$z'}]",
   };
   const auto run = [&](const std::string& text, Explain* explain) {
     const ShellDocument specification(text);

@@ -93,7 +93,7 @@ class IndexGroup {
       builder.EndDocument();
       return push(ValueView::FromTrusted(bytes));
     };
-    if (groups_.empty() && pending_) {
+    if (groups_.empty() && pending_ && !HasNullTwice(*pending_)) {
       // One segment has all: its groups need not be found again by their keys.
       Group group;
       group.cells.resize(shape_.accumulators.size());
@@ -522,6 +522,13 @@ class IndexGroup {
         AddExtreme(i, pending.values[i]->Key(sums.extremes[number], &scratch), &group->cells[i]);
       }
     }
+  }
+
+  // Missing and null are one group, but two codes.
+  bool HasNullTwice(const Pending& pending) const {
+    if (shape_.key_kind != GroupShape::KeyKind::kPath) return false;
+    return pending.partial->counts[kMissingCode] != 0 &&
+           pending.keys[0]->Find(null_key_).has_value();
   }
 
   // Adds the last segment's groups to those of all.
