@@ -272,17 +272,17 @@ TEST_P(EndToEndTest, EveryOperationOfTheClient) {
   ASSERT_EQ(found->size(), 5u);
   EXPECT_EQ(Json((*found)[0]), R"({"n":28})");
   EXPECT_EQ(Json(**client_->FindOne("many", View(query), sorted)), R"({"n":28})");
-  std::string numbers;
+  std::string seen_numbers;
   const auto visit = [&](ValueView document) {
-    absl::StrAppend(&numbers, *document.Find("n")->ToInt64(), " ");
+    absl::StrAppend(&seen_numbers, *document.Find("n")->ToInt64(), " ");
     return true;
   };
   ASSERT_TRUE(client_->FindStream("many", View(query), 2, visit, sorted).ok());
-  EXPECT_EQ(numbers, "28 27 26 25 24 ");
-  numbers.clear();
+  EXPECT_EQ(seen_numbers, "28 27 26 25 24 ");
+  seen_numbers.clear();
   const std::string pipeline = Encode(R"([{"$sort":{"n":1}},{"$limit":7}])");
   ASSERT_TRUE(client_->AggregateStream("many", View(pipeline), 3, visit).ok());
-  EXPECT_EQ(numbers, "0 1 2 3 4 5 6 ");
+  EXPECT_EQ(seen_numbers, "0 1 2 3 4 5 6 ");
   EXPECT_EQ(
       View(*client_->ExplainFind("many", View(Encode(R"({"n":7})")))).Find("plan")->AsString(),
       "index");
