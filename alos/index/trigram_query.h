@@ -127,14 +127,17 @@ inline TrigramQuery TrigramQuery::Combine(Kind kind, std::vector<TrigramQuery> p
       continue;
     }
     // What is one of these already is merged into it.
-    std::vector<TrigramQuery> single;
-    if (part.kind_ != kind) single.push_back(std::move(part));
-    for (TrigramQuery& term : part.kind_ == kind ? part.parts_ : single) {
+    const auto take = [&](TrigramQuery& term) {
       if (term.kind_ == Kind::kTrigram) {
         trigrams.push_back(term.trigram_);
       } else {
         result.parts_.push_back(std::move(term));
       }
+    };
+    if (part.kind_ == kind) {
+      for (TrigramQuery& term : part.parts_) take(term);
+    } else {
+      take(part);
     }
   }
   std::sort(trigrams.begin(), trigrams.end());

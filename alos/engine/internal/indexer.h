@@ -399,7 +399,7 @@ class Indexer {
       if (state.is_usable && !state.indexes.empty()) {
         const absl::Status built = BuildColumns(state.indexes, segment.get());
         if (!built.ok()) {
-          GiveUp(collection, built);
+          if (!absl::IsCancelled(built)) GiveUp(collection, built);
           return false;
         }
       }

@@ -267,6 +267,7 @@ inline bool EvaluateZip(const Node& node, Evaluation& e, Operand* out) {
     if (!Evaluate(*node.arguments[i], e, &defaults[i - count])) return false;
   }
   std::vector<ElementRange::iterator> positions;
+  positions.reserve(inputs.size());
   for (const ValueView input : inputs) positions.push_back(input.elements().begin());
   const std::size_t mark = e.stack.size();
   for (std::size_t row = 0; row < length; ++row) {
