@@ -1483,8 +1483,9 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::DeleteExpired(
         VisitMatches(collection, filter, durability_->visible_timestamp(), [&](ValueView document) {
           absl::StatusOr<std::string> id = EncodeId(document.Find("_id").value_or(ValueView()));
           status = id.status();
-          if (id.ok()) ids.push_back(*std::move(id));
-          return id.ok() && ids.size() < kExpiredAtOnce;
+          if (!id.ok()) return false;
+          ids.push_back(*std::move(id));
+          return ids.size() < kExpiredAtOnce;
         }));
     ALOS_RETURN_IF_ERROR(status);
     ALOS_ASSIGN_OR_RETURN(const UpdateResult result, ChangeMatches(

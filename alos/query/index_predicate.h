@@ -30,6 +30,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "alos/base/check.h"
 #include "alos/base/parallel.h"
@@ -358,9 +359,9 @@ class SegmentPredicate {
       const KeyClass key_class = IndexKeyClass(key);
       if (is_lower) {
         first = std::max(first, with_equal ? bound : IndexKeyPrefixEnd(bound));
-        end = std::min(end, prefix + EndKeyOfClass(key_class));
+        end = std::min(end, absl::StrCat(prefix, EndKeyOfClass(key_class)));
       } else {
-        first = std::max(first, prefix + FirstKeyOfClass(key_class));
+        first = std::max(first, absl::StrCat(prefix, FirstKeyOfClass(key_class)));
         end = std::min(end, with_equal ? IndexKeyPrefixEnd(bound) : bound);
       }
       // Of an array one element may meet one bound, and another the other.

@@ -60,6 +60,7 @@ class IndexGroup {
   // The paths that have to be indexed.
   static std::vector<std::string> Paths(const GroupShape& shape) {
     std::vector<std::string> paths;
+    paths.reserve(shape.keys.size() + shape.accumulators.size());
     for (const auto& key : shape.keys) paths.push_back(key.path);
     for (const auto& accumulator : shape.accumulators) {
       if (!accumulator.path.empty()) paths.push_back(accumulator.path);

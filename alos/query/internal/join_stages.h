@@ -345,7 +345,7 @@ class ForeignDocuments {
     const ValueTable::Found key = keys_.FindOrAdd(value);
     if (key.is_new) {
       numbers_.emplace_back();
-      *bytes += value.bytes().size() + ValueTable::kValueBytes + sizeof(numbers_[0]);
+      *bytes += value.bytes().size() + ValueTable::kValueBytes + sizeof(std::vector<std::uint32_t>);
     }
     std::vector<std::uint32_t>& numbers = numbers_[key.number];
     if (!numbers.empty() && numbers.back() == document) return;
