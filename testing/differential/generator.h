@@ -90,10 +90,15 @@ class Generator {
   };
 
   // What a field holds, most of the time.
+  struct Field;
   struct Shape {
     Kind kind = Kind::kAny;
-    std::vector<std::pair<std::string, Shape>> fields;  // kDocument
-    std::vector<Shape> element;                         // kArray: one
+    std::vector<Field> fields;   // kDocument
+    std::vector<Shape> element;  // kArray: one
+  };
+  struct Field {
+    std::string name;
+    Shape shape;
   };
 
   struct Target {
@@ -113,7 +118,7 @@ class Generator {
     static constexpr std::string_view kNames[] = {"a", "b", "c", "d", "e", "f", "g"};
     const std::size_t count = 3 + random_.Below(5);
     for (std::size_t i = 0; i < count; ++i) {
-      root_.fields.emplace_back(std::string(kNames[i]), RandomShape(2));
+      root_.fields.push_back({std::string(kNames[i]), RandomShape(2)});
     }
   }
 
@@ -138,10 +143,10 @@ class Generator {
     Shape shape{Kind::kDocument, {}, {}};
     const std::size_t count = 1 + random_.Below(3);
     for (std::size_t i = 0; i < count; ++i) {
-      shape.fields.emplace_back(std::string(kNames[i]), RandomShape(depth));
+      shape.fields.push_back({std::string(kNames[i]), RandomShape(depth)});
     }
     // Names that could be positions.
-    if (exotic_ && random_.Chance(10)) shape.fields.emplace_back("0", RandomShape(0));
+    if (exotic_ && random_.Chance(10)) shape.fields.push_back({"0", RandomShape(0)});
     return shape;
   }
 
@@ -365,7 +370,7 @@ class Generator {
   // A field without dots, other than those in `used`; empty when there is none.
   std::string UnusedField(const std::vector<std::string>& used) {
     for (int attempt = 0; attempt < 8; ++attempt) {
-      const std::string& name = random_.Pick(root_.fields).first;
+      const std::string& name = random_.Pick(root_.fields).name;
       if (std::find(used.begin(), used.end(), name) == used.end()) return name;
     }
     return "";
@@ -594,7 +599,7 @@ class Generator {
       schema.emplace_back("properties", Document(name, Document(property)));
     }
     if (random_.Chance(50) || schema.empty()) {
-      schema.emplace_back("required", Array({String(random_.Pick(root_.fields).first)}));
+      schema.emplace_back("required", Array({String(random_.Pick(root_.fields).name)}));
     }
     if (depth > 0 && random_.Chance(20)) {
       schema.emplace_back("anyOf", Array({Schema(depth - 1), Schema(depth - 1)}));
@@ -832,7 +837,7 @@ class Generator {
           }
           if (random_.Chance(40)) {
             if (element.kind == Kind::kDocument && !element.fields.empty()) {
-              clauses.emplace_back("$sort", Document(random_.Pick(element.fields).first,
+              clauses.emplace_back("$sort", Document(random_.Pick(element.fields).name,
                                                      Int(random_.Chance(50) ? 1 : -1)));
             } else {
               clauses.emplace_back("$sort", Int(random_.Chance(50) ? 1 : -1));
@@ -918,8 +923,8 @@ class Generator {
     // What follows may depend on the order of its input: sorted first, mostly.
     const bool ordered = random_.Chance(70);
     if (ordered) {
-      Bytes sort = random_.Chance(50) ? Sort(true) : Document("_id", Int(1));
-      stages.push_back(Document("$sort", std::move(sort)));
+      const Bytes sort = random_.Chance(50) ? Sort(true) : Document("_id", Int(1));
+      stages.push_back(Document("$sort", sort));
     }
     const std::size_t count = random_.Below(4);
     for (std::size_t i = 0; i < count; ++i) AddStage(ordered, &stages, 1);
@@ -939,9 +944,8 @@ class Generator {
         if (!HasStage("$addFields")) break;
         return add(random_.Chance(50) ? "$addFields" : "$set", ComputedFields(2));
       case 3:
-        return add("$unset", random_.Chance(50)
-                                 ? String(SomePath().path)
-                                 : Array({String(random_.Pick(root_.fields).first)}));
+        return add("$unset", random_.Chance(50) ? String(SomePath().path)
+                                                : Array({String(random_.Pick(root_.fields).name)}));
       case 4:
       case 5:
       case 6:
@@ -1024,7 +1028,7 @@ class Generator {
         return add("$fill",
                    Document(Fields{
                        {"sortBy", Document("_id", Int(1))},
-                       {"output", Document(random_.Pick(root_.fields).first,
+                       {"output", Document(random_.Pick(root_.fields).name,
                                            random_.Chance(50) ? Document("method", String("locf"))
                                                               : Document("value", SomeInt()))}}));
       default:
@@ -1043,7 +1047,7 @@ class Generator {
 
   Bytes ComputedProjection() {
     if (!HasStage("$addFields") || random_.Chance(50)) return Projection();
-    Fields fields{{random_.Pick(root_.fields).first, Int(1)}, {"v", Expression(Type::kAny, 3)}};
+    Fields fields{{random_.Pick(root_.fields).name, Int(1)}, {"v", Expression(Type::kAny, 3)}};
     if (random_.Chance(30)) fields.emplace_back("w.x", Expression(Type::kAny, 2));
     return Document(fields);
   }
@@ -1053,7 +1057,7 @@ class Generator {
     for (std::size_t i = 1 + random_.Below(2); i > 0; --i) {
       static constexpr std::string_view kNew[] = {"v", "w", "v.x"};
       const std::string name =
-          random_.Chance(60) ? std::string(random_.Pick(kNew)) : random_.Pick(root_.fields).first;
+          random_.Chance(60) ? std::string(random_.Pick(kNew)) : random_.Pick(root_.fields).name;
       fields.emplace_back(name, Expression(Type::kAny, depth));
     }
     if (fields.size() == 2 && (fields[0].first.starts_with(fields[1].first) ||

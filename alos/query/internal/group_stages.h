@@ -283,7 +283,7 @@ class GroupStage final : public Stage {
         group = found.number;
         if (found.is_new && !StartGroup(key)) return false;
       }
-      AccumulatorState* state = &states_[group * stage_.accumulators_.size()];
+      AccumulatorState* state = states_.data() + group * stage_.accumulators_.size();
       for (const NamedAccumulator& named : stage_.accumulators_) {
         if (!named.accumulator.Add(document, &evaluator_, &budget_, state++)) return false;
       }
@@ -297,7 +297,7 @@ class GroupStage final : public Stage {
         Builder builder(&bytes);
         builder.StartDocument(1 + stage_.accumulators_.size());
         builder.Key("_id").Raw(groups_[group]);
-        AccumulatorState* state = &states_[group * stage_.accumulators_.size()];
+        AccumulatorState* state = states_.data() + group * stage_.accumulators_.size();
         for (const NamedAccumulator& named : stage_.accumulators_) {
           builder.Key(named.name);
           named.accumulator.Append(state, &builder);
