@@ -69,6 +69,7 @@
 #include "alos/storage/durability.h"
 #include "alos/storage/journal.h"
 #include "alos/storage/manifest.h"
+#include "alos/txn/snapshot_registry.h"
 
 namespace alos {
 
@@ -125,8 +126,8 @@ class BasicDatabase {
 
   // As Find, in batches over one snapshot. `cursor`: empty for the first batch, then what the last
   // call returned; an empty result means that nothing is left. `visit` returning false ends the
-  // batch early (the document it was called with counts as seen). A cursor stays good as long as
-  // the engine is open.
+  // batch early (the document it was called with counts as seen). A cursor ends with the engine, or
+  // when it is not used for ten minutes.
   absl::StatusOr<std::string> FindBatch(std::string_view collection, const Filter& filter,
                                         std::string_view cursor, std::size_t batch_size,
                                         absl::FunctionRef<bool(ValueView)> visit);
@@ -134,7 +135,8 @@ class BasicDatabase {
   // How many documents match. Everything in a collection: O(1). An equality or a range of an
   // indexed field: read off the index.
   absl::StatusOr<std::uint64_t> Count(std::string_view collection, const Filter& filter,
-                                      Explain* explain = nullptr);
+                                      Explain* explain = nullptr,
+                                      std::optional<std::uint64_t> read_timestamp = std::nullopt);
 
   // Whether a find with this filter, of comparisons only, surely takes no longer than it takes to
   // give it to another thread: an index leads it to few documents. Tells so in about a microsecond.
@@ -211,6 +213,18 @@ class BasicDatabase {
   // --- Durability
 
   std::uint64_t ReadTimestamp() const { return durability_->visible_timestamp(); }
+  // Holds the newest snapshot.
+  SnapshotRegistry::Pin PinNewest() {
+    return snapshots_.PinNewest([this] { return ReadTimestamp(); });
+  }
+  // Holds a snapshot, for reads at an explicit timestamp. kInvalidArgument for one that is not
+  // visible yet, kOutOfRange for one that is older than EngineOptions::history_retention.
+  absl::StatusOr<SnapshotRegistry::Pin> PinSnapshot(std::uint64_t timestamp);
+  // Keeps a snapshot for somebody who will come back for it, if within `idle_max`. kOutOfRange when
+  // it is gone.
+  absl::Status LeaseSnapshot(std::uint64_t timestamp, absl::Duration idle_max);
+  // Who reads what: for what reclaims space.
+  SnapshotRegistry& snapshots() { return snapshots_; }
   bool IsVisible(std::uint64_t commit_timestamp) const {
     return commit_timestamp <= durability_->visible_timestamp();
   }
@@ -263,12 +277,13 @@ class BasicDatabase {
 
   BasicDatabase(FileSystem* file_system, EpochManager* epochs, std::string directory,
                 const EngineOptions& options)
-      : options_(options), collections_(epochs) {
+      : options_(options), snapshots_(options.history_retention), collections_(epochs) {
     context_.file_system = file_system;
     context_.epochs = epochs;
     context_.directory = std::move(directory);
   }
 
+  absl::Status SnapshotGone(std::uint64_t timestamp) const;
   absl::Status LoadManifest(bool create);
   absl::Status RecoverShards();
   absl::Status LoadIndexes();
@@ -414,6 +429,7 @@ class BasicDatabase {
   static constexpr std::uint64_t kIndexSortKeepMax = 100'000;
 
   const EngineOptions options_;
+  SnapshotRegistry snapshots_;
   engine_internal::ShardContext<Policies> context_;
   std::vector<std::unique_ptr<Shard>> shards_;
   engine_internal::CollectionMap collections_;
@@ -783,6 +799,7 @@ absl::Status BasicDatabase<Policies>::CheckpointIfDue() {
   // Built indexes are memory that cannot be taken back until they are in files.
   pending += indexer_->unstored_bytes();
   cursors_.Expire();
+  snapshots_.Tick(ReadTimestamp());
   return pending < options_.checkpoint_bytes ? absl::OkStatus() : Checkpoint();
 }
 
@@ -792,6 +809,33 @@ absl::Status BasicDatabase<Policies>::Close() {
   indexer_->Stop();
   const absl::Status closed = durability_->Close();
   return checkpoint.ok() ? closed : checkpoint;
+}
+
+template <class Policies>
+absl::StatusOr<SnapshotRegistry::Pin> BasicDatabase<Policies>::PinSnapshot(
+    std::uint64_t timestamp) {
+  if (const std::uint64_t newest = ReadTimestamp(); timestamp > newest) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no timestamp ", timestamp, " yet: the newest one is ", newest));
+  }
+  std::optional<SnapshotRegistry::Pin> pin = snapshots_.PinAt(timestamp);
+  if (!pin) return SnapshotGone(timestamp);
+  return *std::move(pin);
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::LeaseSnapshot(std::uint64_t timestamp,
+                                                    absl::Duration idle_max) {
+  return snapshots_.Lease(timestamp, idle_max) ? absl::OkStatus() : SnapshotGone(timestamp);
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::SnapshotGone(std::uint64_t timestamp) const {
+  return absl::OutOfRangeError(
+      absl::StrCat("the state of timestamp ", timestamp,
+                   " is not kept any more: the oldest that can be read is ", snapshots_.floor(),
+                   "; --history-retention (now ", absl::FormatDuration(snapshots_.retention()),
+                   ") says for how long it is"));
 }
 
 template <class Policies>
@@ -1001,9 +1045,10 @@ template <class Policies>
 absl::StatusOr<bool> BasicDatabase<Policies>::FindById(std::string_view collection,
                                                        std::string_view encoded_id,
                                                        absl::FunctionRef<void(ValueView)> visit) {
-  const std::uint64_t timestamp = durability_->visible_timestamp();
   ALOS_RETURN_IF_ERROR(engine_internal::CheckCollectionName(collection));
+  // First the guard: what a snapshot read under it sees is kept while it lives.
   const auto guard = context_.epochs->Enter();
+  const std::uint64_t timestamp = durability_->visible_timestamp();
   const Collection* found = collections_.Find(collection);
   if (found == nullptr) return false;
   const std::uint64_t hash = Hash(found->id, encoded_id);
@@ -1209,8 +1254,8 @@ bool BasicDatabase<Policies>::IsQuick(std::string_view collection, const Filter&
       return false;
     }
   }
-  const std::uint64_t timestamp = durability_->visible_timestamp();
   const auto guard = context_.epochs->Enter();
+  const std::uint64_t timestamp = durability_->visible_timestamp();
   const Collection* found = collections_.Find(collection);
   if (found == nullptr) return false;
   const IndexState& state = *found->indexes.state();
@@ -1252,6 +1297,7 @@ absl::Status BasicDatabase<Policies>::ExplainMatches(std::string_view collection
     explain->plan = Explain::kPlanNothing;
     return absl::OkStatus();
   }
+  const auto guard = context_.epochs->Enter();
   return VisitMatches(
       *found, filter, durability_->visible_timestamp(),
       [&](ValueView) {
@@ -1479,14 +1525,17 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::DeleteExpired(
   do {
     ids.clear();
     absl::Status status;
-    ALOS_RETURN_IF_ERROR(
-        VisitMatches(collection, filter, durability_->visible_timestamp(), [&](ValueView document) {
-          absl::StatusOr<std::string> id = EncodeId(document.Find("_id").value_or(ValueView()));
-          status = id.status();
-          if (!id.ok()) return false;
-          ids.push_back(*std::move(id));
-          return ids.size() < kExpiredAtOnce;
-        }));
+    {
+      const auto guard = context_.epochs->Enter();
+      ALOS_RETURN_IF_ERROR(VisitMatches(
+          collection, filter, durability_->visible_timestamp(), [&](ValueView document) {
+            absl::StatusOr<std::string> id = EncodeId(document.Find("_id").value_or(ValueView()));
+            status = id.status();
+            if (!id.ok()) return false;
+            ids.push_back(*std::move(id));
+            return ids.size() < kExpiredAtOnce;
+          }));
+    }
     ALOS_RETURN_IF_ERROR(status);
     ALOS_ASSIGN_OR_RETURN(const UpdateResult result, ChangeMatches(
                                                          collection, filter, false,
@@ -1579,6 +1628,7 @@ template <class Policies>
 absl::StatusOr<bool> BasicDatabase<Policies>::FindOne(std::string_view collection,
                                                       const Filter& filter,
                                                       absl::FunctionRef<void(ValueView)> visit) {
+  const auto guard = context_.epochs->Enter();
   const std::uint64_t timestamp = durability_->visible_timestamp();
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return false;
@@ -1594,6 +1644,11 @@ absl::StatusOr<bool> BasicDatabase<Policies>::FindOne(std::string_view collectio
 template <class Policies>
 absl::Status BasicDatabase<Policies>::Find(std::string_view collection, const FindQuery& query,
                                            absl::FunctionRef<bool(ValueView)> visit) {
+  SnapshotRegistry::Pin pin;
+  if (query.read_timestamp) {
+    ALOS_ASSIGN_OR_RETURN(pin, PinSnapshot(*query.read_timestamp));
+  }
+  const auto guard = context_.epochs->Enter();
   const std::uint64_t timestamp = query.read_timestamp.value_or(durability_->visible_timestamp());
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (!query.hint.empty()) ALOS_RETURN_IF_ERROR(CheckHint(collection, query.hint));
@@ -1695,6 +1750,7 @@ absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
       return FindBatch(collection, reporting, cursor, batch_size, visit);
     });
   }
+  const auto guard = context_.epochs->Enter();
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   engine_internal::ScanCursor position;
   if (cursor.empty()) {
@@ -1724,7 +1780,14 @@ absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
     }
   }
   if (found == nullptr) return std::string();
-  const auto guard = context_.epochs->Enter();
+  SnapshotRegistry::Pin pin;
+  if (!cursor.empty()) {
+    ALOS_ASSIGN_OR_RETURN(pin, PinSnapshot(position.timestamp));
+  }
+  const auto keep = [&]() -> absl::StatusOr<std::string> {
+    ALOS_RETURN_IF_ERROR(LeaseSnapshot(position.timestamp, engine_internal::CursorTable::kIdleMax));
+    return EncodeCursor(position, context_.hash_seed);
+  };
   std::size_t visited = 0;
   bool full = false;
   if (position.shard == kListCursor) {
@@ -1747,7 +1810,7 @@ absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
       return std::string();
     }
     position.offset = list_id << kListPositionBits | next;
-    return EncodeCursor(position, context_.hash_seed);
+    return keep();
   }
   if (filter.id_candidates()) {
     const std::vector<std::string>& ids = *filter.id_candidates();
@@ -1762,8 +1825,7 @@ absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
         if (filter.Matches(document)) full = !visit(document) || ++visited >= batch_size;
       }));
     }
-    return position.offset < ids.size() ? EncodeCursor(position, context_.hash_seed)
-                                        : std::string();
+    return position.offset < ids.size() ? keep() : std::string();
   }
   for (; position.shard < shards_.size(); ++position.shard, position.offset = 0) {
     const auto scan = [&](std::uint64_t, ValueView document) {
@@ -1773,23 +1835,30 @@ absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
     ALOS_ASSIGN_OR_RETURN(
         position.offset,
         shards_[position.shard]->Scan(found->id, position.timestamp, position.offset, scan));
-    if (full) return EncodeCursor(position, context_.hash_seed);
+    if (full) return keep();
   }
   return std::string();
 }
 
 template <class Policies>
-absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Count(std::string_view collection,
-                                                             const Filter& filter,
-                                                             Explain* explain) {
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Count(
+    std::string_view collection, const Filter& filter, Explain* explain,
+    std::optional<std::uint64_t> read_timestamp) {
   if (filter.may_fail() && !filter.reports_errors()) {
-    return filter.RunReporting(
-        [&](const Filter& reporting) { return Count(collection, reporting, explain); });
+    return filter.RunReporting([&](const Filter& reporting) {
+      return Count(collection, reporting, explain, read_timestamp);
+    });
   }
-  const std::uint64_t timestamp = durability_->visible_timestamp();
+  SnapshotRegistry::Pin pin;
+  if (read_timestamp) {
+    ALOS_ASSIGN_OR_RETURN(pin, PinSnapshot(*read_timestamp));
+  }
+  const auto guard = context_.epochs->Enter();
+  const std::uint64_t timestamp = read_timestamp.value_or(durability_->visible_timestamp());
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return std::uint64_t{0};
-  if (filter.matches_everything()) {
+  // The counter is that of the newest snapshot.
+  if (filter.matches_everything() && !read_timestamp) {
     if (explain != nullptr) explain->plan = Explain::kPlanNothing;
     return static_cast<std::uint64_t>(found->live_documents.load(std::memory_order_relaxed));
   }
@@ -1844,6 +1913,7 @@ absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(
     return result;
   }
   absl::Status status;
+  const auto guard = context_.epochs->Enter();
   ALOS_RETURN_IF_ERROR(
       VisitMatches(collection, filter, durability_->visible_timestamp(), [&](ValueView document) {
         const std::optional<ValueView> id = document.Find("_id");
@@ -1976,6 +2046,11 @@ absl::Status BasicDatabase<Policies>::Aggregate(std::string_view collection,
                                                 absl::FunctionRef<bool(ValueView)> visit,
                                                 std::optional<std::uint64_t> read_timestamp,
                                                 Explain* explain, bool force_scan) {
+  SnapshotRegistry::Pin pin;
+  if (read_timestamp) {
+    ALOS_ASSIGN_OR_RETURN(pin, PinSnapshot(*read_timestamp));
+  }
+  const auto guard = context_.epochs->Enter();
   const std::uint64_t timestamp = read_timestamp.value_or(durability_->visible_timestamp());
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   std::uint64_t written = 0;
@@ -2213,6 +2288,7 @@ absl::Status BasicDatabase<Policies>::MergeDocument(std::string_view name, const
     std::string id;
     std::size_t count = 0;
     absl::Status status;
+    const auto guard = context_.epochs->Enter();
     ALOS_RETURN_IF_ERROR(
         VisitMatches(*into, filter, durability_->visible_timestamp(), [&](ValueView document) {
           absl::StatusOr<std::string> encoded =
@@ -2306,6 +2382,16 @@ std::string BasicDatabase<Policies>::Stats() {
   put("cache_hits", cache.hits);
   put("cache_misses", cache.misses);
   put("commit_timestamp", ReadTimestamp());
+  const SnapshotRegistry::Statistics snapshots = snapshots_.statistics();
+  put("snapshots_open", snapshots.pins);
+  put("cursors_open", snapshots.leases);
+  put("oldest_snapshot", snapshots.oldest_timestamp);
+  put("oldest_snapshot_seconds",
+      snapshots.oldest_timestamp == 0
+          ? 0
+          : static_cast<std::uint64_t>(std::max<std::int64_t>(
+                0, absl::ToInt64Seconds(absl::Now() - snapshots.oldest_since))));
+  put("history_begins", snapshots_.floor());
   put("damaged_extents", damaged_extents_.load(std::memory_order_relaxed));
   put("recovery_cut_bytes", torn_bytes_.load(std::memory_order_relaxed));
   builder.Key("sync_mode");

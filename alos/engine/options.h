@@ -42,6 +42,9 @@ struct EngineOptions {
   absl::Duration expiry_interval = absl::Minutes(1);
   // What time it is for them; empty: absl::Now. From any thread.
   std::function<absl::Time()> clock;
+  // For how long a state of the database can be read after it was replaced, by its timestamp, and
+  // change feeds can be resumed. Zero: only what is open keeps old versions.
+  absl::Duration history_retention = absl::Minutes(5);
   // A checkpoint of the primary index is written when so much has been appended since the last one.
   std::uint64_t checkpoint_bytes = std::uint64_t{256} << 20;
 };

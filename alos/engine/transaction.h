@@ -25,6 +25,7 @@
 #include "alos/base/status_macros.h"
 #include "alos/engine/database.h"
 #include "alos/engine/internal/unique_indexes.h"
+#include "alos/txn/snapshot_registry.h"
 
 namespace alos {
 
@@ -52,7 +53,7 @@ class BasicTransaction {
   static constexpr std::size_t kWritesBytesMax = std::size_t{256} << 20;
 
   explicit BasicTransaction(Database* database)
-      : database_(database), snapshot_(database->ReadTimestamp()) {}
+      : database_(database), pin_(database->PinNewest()), snapshot_(pin_.timestamp()) {}
   BasicTransaction(const BasicTransaction&) = delete;
   BasicTransaction& operator=(const BasicTransaction&) = delete;
 
@@ -133,6 +134,7 @@ class BasicTransaction {
   void Rollback() {
     writes_.clear();
     unique_keys_.clear();
+    pin_.Release();
     active_ = false;
   }
 
@@ -279,6 +281,7 @@ class BasicTransaction {
   }
 
   Database* const database_;
+  SnapshotRegistry::Pin pin_;
   const std::uint64_t snapshot_;
   bool active_ = true;
   std::size_t writes_bytes_ = 0;

@@ -40,6 +40,7 @@
 #include "alos/query/pipeline.h"
 #include "alos/query/projection.h"
 #include "alos/query/update.h"
+#include "alos/txn/snapshot_registry.h"
 #include "plugins/protocol/alos/internal/arguments.h"
 #include "plugins/protocol/alos/internal/find_arguments.h"
 #include "plugins/protocol/alos/internal/index_arguments.h"
@@ -877,7 +878,10 @@ template <class RunResult>
 absl::Status Operations<Engine>::AppendBatch(const Request& request, Database* database,
                                              std::string_view cursor, std::uint64_t batch,
                                              RunResult&& run, std::string* out) {
-  std::uint64_t snapshot = database == nullptr ? 0 : database->ReadTimestamp();
+  // Of the first batch; those of the others are leased.
+  SnapshotRegistry::Pin pin;
+  if (database != nullptr) pin = database->PinNewest();
+  std::uint64_t snapshot = pin.timestamp();
   std::uint64_t seen = 0;
   std::uint64_t kept_id = 0;
   std::shared_ptr<const KeptResults> kept;
@@ -942,6 +946,7 @@ absl::Status Operations<Engine>::AppendBatch(const Request& request, Database* d
   EndArray(array, count, out);
   ALOS_RETURN_IF_ERROR(CheckSize(request, start, *out));
   if (more) {
+    ALOS_RETURN_IF_ERROR(database->LeaseSnapshot(snapshot, ResultTable::kIdleMax));
     std::string next(kResultCursorMark);
     next.resize(kResultCursorBytes);
     net_internal::StoreBigEndian64(snapshot, next.data() + 4);
