@@ -197,6 +197,31 @@ TEST_F(AggregateTest, MergeWritesDocumentByDocument) {
                                 "no document matches"));
 }
 
+TEST_F(AggregateTest, WritesKeepUniqueIndexes) {
+  IndexDefinition definition;
+  definition.paths = {"people"};
+  definition.types = {""};
+  definition.is_unique = true;
+  ASSERT_TRUE(database_->CreateIndex("cities", definition).ok());
+  const std::string before = "{_id: 'London', people: 9} {_id: 'Oslo', people: 1}";
+  const std::string merged =
+      Run("x", "[{$documents: [{_id: 'Kiel', people: 9}]}, {$merge: {into: 'cities', on: '_id'}}]");
+  EXPECT_TRUE(absl::StrContains(merged, "duplicate")) << merged;
+  EXPECT_EQ(All("cities"), before);
+  EXPECT_EQ(Run("x", "[{$documents: [{_id: 'Kiel', people: 3}]}, {$merge: 'cities'}]"), "");
+  // $out would have to build the index anew before anybody sees it: refused, and nothing changes.
+  const std::string replaced = Run("x", "[{$documents: [{_id: 1, people: 5}]}, {$out: 'cities'}]");
+  EXPECT_TRUE(absl::StrContains(replaced, "unique index 'people'; use $merge")) << replaced;
+  EXPECT_EQ(All("cities"), "{_id: 'Kiel', people: 3} " + before);
+  const auto insert = [&] {
+    return database_->InsertOne("cities", ShellDocument("{_id: 3, people: 1}").view()).status();
+  };
+  EXPECT_TRUE(absl::IsAlreadyExists(insert())) << insert();
+  Open();
+  EXPECT_TRUE(absl::IsAlreadyExists(insert())) << insert();
+  Insert("cities", "{_id: 3, people: 4}");
+}
+
 TEST_F(AggregateTest, ReadsOneSnapshot) {
   // What the pipeline's sink writes is not seen by the $unionWith that comes later.
   const absl::StatusOr<Pipeline> pipeline =

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
@@ -1199,8 +1200,9 @@ void BasicDatabase<Policies>::WantIndexes(Collection& collection,
           static_cast<std::int64_t>(options_.automatic_index_documents_min)) {
     return;
   }
+  const auto guard = context_.epochs->Enter();
   for (const std::string& path : paths) {
-    if (collection.indexes.Copy().indexes.size() >= kAutomaticIndexesMax) return;
+    if (collection.indexes.state()->indexes.size() >= kAutomaticIndexesMax) return;
     if (collection.indexes.WasEvicted(path, absl::Now())) {
       if (explain != nullptr)
         explain->Advise(absl::StrCat("the index of '", path,
@@ -2075,6 +2077,11 @@ absl::Status BasicDatabase<Policies>::RunPipeline(Collection* collection, const 
     if (explain != nullptr) ++explain->returned;
     return visit(document);
   };
+  StageTimes times;
+  StageTimes* const timed = explain != nullptr ? &times : nullptr;
+  const absl::Cleanup report = [&] {
+    for (const auto& [name, time] : times) explain->AddStage(name, time);
+  };
   const bool may_use_index = !force_scan && collection != nullptr && !pipeline.has_own_source() &&
                              !filter.id_candidates() && !filter.may_fail();
   if (const GroupShape* shape = pipeline.leading_group(); shape != nullptr && may_use_index) {
@@ -2088,9 +2095,12 @@ absl::Status BasicDatabase<Policies>::RunPipeline(Collection* collection, const 
                       ALOS_ASSIGN_OR_RETURN(const bool folded, group.Fold(predicate));
                       if (!folded) return false;
                       if (explain != nullptr) explain->plan = Explain::kPlanGroup;
+                      const auto sort = pipeline.sort_at(shape->next_stage);
+                      if (sort && sort->limit && *sort->limit <= UINT64_MAX - sort->skip)
+                        group.KeepFirst(*sort->sort, sort->skip + *sort->limit);
                       ALOS_RETURN_IF_ERROR(pipeline.RunFrom(
                           shape->next_stage, [&](auto&& push) { group.Emit(push); }, count_returned,
-                          limits, environment));
+                          limits, environment, timed));
                       return true;
                     });
     if (grouped) {
@@ -2117,7 +2127,7 @@ absl::Status BasicDatabase<Policies>::RunPipeline(Collection* collection, const 
           ++returned;
           return visit(document);
         },
-        limits, environment);
+        limits, environment, timed);
     // Of the pipeline, not of its sort.
     if (explain != nullptr) explain->returned = returned;
     return status;
@@ -2129,7 +2139,7 @@ absl::Status BasicDatabase<Policies>::RunPipeline(Collection* collection, const 
             *collection, filter, timestamp, [&](ValueView document) { return push(document); },
             explain, force_scan);
       },
-      count_returned, limits, environment);
+      count_returned, limits, environment, timed);
 }
 
 template <class Policies>
@@ -2151,7 +2161,9 @@ PipelineEnvironment BasicDatabase<Policies>::MakePipelineEnvironment(std::string
     const absl::StatusOr<Collection*> from = FindCollection(name);
     if (!from.ok() || *from == nullptr) return false;
     const auto guard = context_.epochs->Enter();
-    return (*from)->indexes.state()->FindIndex(path) != nullptr;
+    if ((*from)->indexes.state()->FindIndex(path) != nullptr) return true;
+    WantIndexes(**from, {std::string(path)}, "lookup", nullptr);
+    return false;
   };
   environment.replace_collection = [this, written](std::string_view name) {
     return BeginReplacement(name, written);

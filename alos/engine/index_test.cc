@@ -16,6 +16,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "alos/document/builder.h"
 #include "alos/document/json.h"
@@ -540,6 +541,9 @@ TEST_F(IndexTest, GroupsFromColumnsAreThoseOfTheDocuments) {
       "[{$match: {n: 7}}, {$count: 'n'}]",
       "[{$sortByCount: '$n'}]",
       "[{$sortByCount: '$z'}]",
+      "[{$group: {_id: '$n', c: {$sum: 1}}}, {$sort: {c: -1, _id: 1}}, {$limit: 7}]",
+      "[{$group: {_id: '$n', c: {$count: {}}}}, {$sort: {c: 1, _id: -1}}, {$skip: 2}, {$limit: 3}]",
+      "[{$match: {n: {$lt: 9}}}, {$sortByCount: '$n'}, {$sort: {count: -1, _id: 1}}, {$limit: 4}]",
   };
   const auto run = [&](const std::string& text, Explain* explain) {
     const ShellDocument specification(text);
@@ -599,6 +603,111 @@ TEST_F(IndexTest, GroupsFromColumnsAreThoseOfTheDocuments) {
     EXPECT_NE(now[0].find(absl::StrCat(next_id)), std::string::npos) << now[0];
   }
   EXPECT_GE(from_columns, 4 * 5);
+}
+
+TEST_F(IndexTest, WordsComeFromTheTextIndex) {
+  int next_id = 0;
+  while (next_id < 6000) Insert(RandomDocument(next_id++));
+  Insert("{_id: 'one', s: 'Crème brûlée, flambée', o: 'x'}");
+  Insert("{_id: 'two', s: ['nothing', 'a CREME'], a: 'else'}");
+  Insert("{_id: 'three', s: 'cremes', a: 'flambee'}");
+  Insert(absl::StrCat("{_id: 'long', s: '", std::string(5000, 'y'), " creme'}"));
+  for (const char* path : {"s", "a"}) {
+    IndexDefinition definition;
+    definition.paths = {path};
+    definition.types = {"text"};
+    definition.is_text = true;
+    ASSERT_TRUE(database_->CreateIndex("c", definition).ok());
+  }
+  FilterContext context;
+  context.text_fields = *database_->TextFields("c");
+  ASSERT_EQ(context.text_fields.size(), 2u);
+  const auto ids = [&](std::string_view text, Explain* explain) {
+    const ShellDocument specification(text);
+    const absl::StatusOr<Filter> filter = Filter::Compile(specification.view(), context);
+    EXPECT_TRUE(filter.ok()) << filter.status();
+    FindQuery query;
+    query.filter = &*filter;
+    query.explain = explain;
+    std::vector<std::string> found;
+    EXPECT_TRUE(database_
+                    ->Find("c", query,
+                           [&](ValueView document) {
+                             found.push_back(ToJson(*document.Find("_id")));
+                             return true;
+                           })
+                    .ok());
+    return absl::StrJoin(Sorted(std::move(found)), " ");
+  };
+  for (int round = 0; round < 2; ++round) {
+    // The trigrams are made in the background.
+    Explain explain;
+    for (int i = 0; i < 200; ++i) {
+      explain = Explain();
+      ids("{$text: {$search: 'creme'}}", &explain);
+      if (explain.plan == Explain::kPlanIndex) break;
+      absl::SleepFor(absl::Milliseconds(50));
+    }
+    EXPECT_EQ(explain.plan, Explain::kPlanIndex);
+    EXPECT_LT(explain.documents_examined, 50u);
+    EXPECT_EQ(ids("{$text: {$search: 'creme'}}", nullptr), R"("long" "one" "two")");
+    EXPECT_EQ(ids("{$text: {$search: 'crème', $diacriticSensitive: true}}", nullptr), R"("one")");
+    EXPECT_EQ(ids("{$text: {$search: 'CREME', $caseSensitive: true}}", nullptr), R"("two")");
+    EXPECT_EQ(ids("{$text: {$search: 'creme flambee -nothing'}}", nullptr),
+              R"("long" "one" "three")");
+    EXPECT_EQ(ids(R"({$text: {$search: '"creme brulee"'}})", nullptr), R"("one")");
+    EXPECT_EQ(ids("{$text: {$search: 'the'}}", nullptr), "");  // a word that is left out
+    EXPECT_EQ(ids("{$text: {$search: 'creme'}, _id: {$ne: 'one'}, o: {$exists: false}}", nullptr),
+              R"("long" "two")");
+    // What is not indexed yet, and what is gone.
+    Insert("{_id: 'late', a: ['creme']}");
+    EXPECT_EQ(ids("{$text: {$search: 'creme'}}", nullptr), R"("late" "long" "one" "two")");
+    const ShellDocument late("{_id: 'late'}");
+    ASSERT_TRUE(database_->DeleteOne("c", *Filter::Compile(late.view())).ok());
+    EXPECT_EQ(ids("{$text: {$search: 'creme'}}", nullptr), R"("long" "one" "two")");
+    for (const char* words : {"word7", "word12 word13", "w3 text", "of", "some"}) {
+      const std::string text = absl::StrCat("{$text: {$search: '", words, "', $language: 'none'}}");
+      SCOPED_TRACE(text);
+      const ShellDocument specification(text);
+      const absl::StatusOr<Filter> filter = Filter::Compile(specification.view(), context);
+      std::vector<std::string> expected;
+      for (const std::string& document : All()) {
+        const ValueView view = ValueView::FromTrusted(document);
+        if (filter->Matches(view)) expected.push_back(ToJson(*view.Find("_id")));
+      }
+      EXPECT_EQ(ids(text, nullptr), absl::StrJoin(Sorted(std::move(expected)), " "));
+    }
+    Reopen();
+  }
+}
+
+TEST_F(IndexTest, StagesTellTheirTimeAndLookupsWantAnIndex) {
+  for (int i = 0; i < 300; ++i) Insert(absl::StrCat("{_id: ", i, ", n: ", i % 7, "}"));
+  const ShellDocument specification(
+      "[{$lookup: {from: 'c', localField: '_id', foreignField: 'n', as: 'them'}}, {$unwind: "
+      "'$them'}, {$sort: {'them._id': 1}}, {$limit: 5}]");
+  const absl::StatusOr<Pipeline> pipeline = Pipeline::Compile(specification.view());
+  ASSERT_TRUE(pipeline.ok()) << pipeline.status();
+  Explain explain;
+  ASSERT_TRUE(database_
+                  ->Aggregate(
+                      "c", *pipeline, [](ValueView) { return true; }, std::nullopt, &explain)
+                  .ok());
+  EXPECT_EQ(explain.returned, 5u);
+  std::string stages;
+  for (const auto& [name, milliseconds] : explain.stage_milliseconds) {
+    EXPECT_GE(milliseconds, 0);
+    absl::StrAppend(&stages, name, " ");
+  }
+  EXPECT_EQ(stages, "$lookup $unwind $sort $limit ");
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  std::vector<std::string> indexes;
+  ASSERT_TRUE(
+      database_
+          ->ListIndexes(
+              "c", [&](ValueView index) { indexes.emplace_back(index.Find("name")->AsString()); })
+          .ok());
+  EXPECT_NE(std::find(indexes.begin(), indexes.end(), "n"), indexes.end());
 }
 
 // Over the budget automatic indexes go, and are not built again at once.

@@ -10,12 +10,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "alos/document/text_folding.h"
 #include "alos/index/index_key.h"
 #include "alos/index/trigram_index.h"
@@ -48,6 +50,12 @@ class TextPattern {
     }
   }
 
+  // Texts that `matches` is true for, which may be called from any number of threads. They contain
+  // one of `words`, or more, in whatever folding.
+  TextPattern(absl::Span<const std::string> words, std::function<bool(std::string_view)> matches)
+      : matches_(std::move(matches)),
+        query_(TrigramQuery::FromWords(words, TrigramQuery::Words::kAny)) {}
+
   // What every text that matches fulfils.
   const TrigramQuery& query() const { return query_; }
 
@@ -56,6 +64,7 @@ class TextPattern {
       return regex_->Match(re2::StringPiece(text.data(), text.size()), 0, text.size(),
                            re2::RE2::UNANCHORED, nullptr, 0);
     }
+    if (matches_) return matches_(text);
     std::string folded;
     if (!folding_.case_sensitive || !folding_.diacritic_sensitive) {
       FoldText(text, folding_, &folded);
@@ -71,6 +80,7 @@ class TextPattern {
 
  private:
   const re2::RE2* regex_ = nullptr;
+  std::function<bool(std::string_view)> matches_;
   std::vector<std::string> strings_;
   TrigramQuery::Words which_ = TrigramQuery::Words::kAll;
   TextFolding folding_;

@@ -62,7 +62,7 @@ class IndexPredicate {
     std::uint32_t subtree_size = 1;  // nodes, this one included; in prefix order
     std::uint32_t filter_node = 0;   // kLeaf, kUnknown: the predicate
     std::uint32_t index_id = 0;      // kLeaf
-    std::uint32_t text = 0;          // kLeaf of a regular expression: its pattern
+    std::uint32_t text = 0;          // kLeaf about text: its pattern
   };
 
   // An index of several fields, and what of the filter's top conjunction it covers.
@@ -165,6 +165,7 @@ class IndexPredicate {
       case FilterOp::kIn:
       case FilterOp::kExists:
       case FilterOp::kRegex:
+      case FilterOp::kTextWord:
       case FilterOp::kType:
       case FilterOp::kSize:
       case FilterOp::kModulo:
@@ -229,6 +230,11 @@ class IndexPredicate {
     if (node.op == FilterOp::kRegex) {
       texts_.push_back(
           std::make_unique<TextPattern>(program_->regexes()[node.operand].compiled.get()));
+      text_indexes_.push_back(*id);
+    } else if (node.op == FilterOp::kTextWord) {
+      const query_internal::TextSearch& search = program_->texts()[node.operand];
+      texts_.push_back(std::make_unique<TextPattern>(
+          search.words(), [&search](std::string_view text) { return search.HasWord(text); }));
       text_indexes_.push_back(*id);
     }
   }
@@ -444,7 +450,7 @@ class SegmentPredicate {
   enum class Mode : std::uint8_t {
     kUnknown,    // no column here: kMaybe for all
     kIntervals,  // the codes that are not kNo
-    kText,       // a regular expression, not matched yet
+    kText,       // a regular expression or words, not matched yet
     kByKey,      // ask the predicate about the key of each row
   };
 
@@ -493,6 +499,7 @@ class SegmentPredicate {
         AddInterval(1, end_code(leaf), Verdict::kYes, &leaf);
         break;
       case FilterOp::kRegex:
+      case FilterOp::kTextWord:
         leaf.mode = Mode::kText;
         leaf.estimate = EstimateText(node, &leaf);
         return;
@@ -818,7 +825,7 @@ class SegmentPredicate {
   // Adds the codes from `first` on whose text matches, on all cores if they are many.
   void AddTextMatches(std::size_t index, Code first) {
     Leaf& leaf = leaves_[index];
-    const query_internal::FilterProgram::Regex& regex = RegexOf(index);
+    const bool is_regex = FilterOf(index).op == query_internal::FilterOp::kRegex;
     const std::uint64_t keys = leaf.text_end - first;
     const std::size_t parts = leaf.text_keys < kParallelKeysMin ? 1 : kTextParts;
     std::vector<std::vector<Interval>> found(parts);
@@ -827,7 +834,10 @@ class SegmentPredicate {
       // Threads that share an RE2 wait for each other at every key.
       absl::StatusOr<std::unique_ptr<const re2::RE2>> own(nullptr);
       std::optional<TextPattern> pattern;
-      if (parts > 1) own = query_internal::CompileRegex(regex.pattern, regex.options);
+      if (parts > 1 && is_regex) {
+        const query_internal::FilterProgram::Regex& regex = RegexOf(index);
+        own = query_internal::CompileRegex(regex.pattern, regex.options);
+      }
       if (own.ok() && *own != nullptr) pattern.emplace(own->get());
       ForEachTextMatch(
           index, pattern ? *pattern : SharedPattern(index),
@@ -1068,8 +1078,12 @@ class SegmentPredicate {
         query_internal::Mirror(scratch[1].data(), size, out);
         return;
       case Kind::kLeaf:
-        if (!IsCostly(index) && leaves_[index].mode == Mode::kIntervals &&
-            !leaves_[index].is_joined && !leaves_[index].is_assumed) {
+        if (leaves_[index].is_joined || leaves_[index].is_assumed) {
+          const Verdict same = leaves_[index].is_joined ? Verdict::kYes : leaves_[index].assumed;
+          std::memset(out, static_cast<std::uint8_t>(same), size);
+          return;
+        }
+        if (!IsCostly(index) && leaves_[index].mode == Mode::kIntervals) {
           GatherLeaf(index, rows, size, out);
           return;
         }
@@ -1201,6 +1215,11 @@ class SegmentPredicate {
                                           key.substr(1))
                  ? Verdict::kYes
                  : Verdict::kNo;
+    }
+    if (filter.op == query_internal::FilterOp::kTextWord) {
+      if (key_class != KeyClass::kString) return Verdict::kNo;
+      if (IsCutIndexKey(key)) return Verdict::kMaybe;
+      return program_.texts()[filter.operand].HasWord(key.substr(1)) ? Verdict::kYes : Verdict::kNo;
     }
     if (key_class != KeyClass::kNumber) return Verdict::kNo;
     std::string bytes;

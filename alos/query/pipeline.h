@@ -80,11 +80,12 @@ class Pipeline {
   // that leading_match() matches, until it returns false or there are no more; then, or meanwhile,
   // calls `sink(ValueView) -> bool` for each document of the result, until it returns false.
   // `source` may return void, or an absl::Status that ends the run when it is not OK. It is not
-  // called when the pipeline makes its documents itself ($documents and its kin).
+  // called when the pipeline makes its documents itself ($documents and its kin). `times`, if not
+  // nullptr, gets how long each stage took.
   template <class Source, class Sink>
   absl::Status Run(Source&& source, Sink&& sink, const PipelineLimits& limits = {},
-                   const PipelineEnvironment& environment = {}) const {
-    return RunFrom(first_stage_, source, sink, limits, environment);
+                   const PipelineEnvironment& environment = {}, StageTimes* times = nullptr) const {
+    return RunFrom(first_stage_, source, sink, limits, environment, times);
   }
 
   // --- For planners. Stages are counted as the pipeline runs them: a $count is two.
@@ -96,10 +97,11 @@ class Pipeline {
   template <class Source, class Sink>
   absl::Status RunFrom(std::size_t stage, Source&& source, Sink&& sink,
                        const PipelineLimits& limits = {},
-                       const PipelineEnvironment& environment = {}) const {
+                       const PipelineEnvironment& environment = {},
+                       StageTimes* times = nullptr) const {
     query_internal::RunContext context(limits, environment);
     query_internal::SinkRun last{absl::FunctionRef<bool(ValueView)>(sink)};
-    query_internal::StageChain chain(stages_, stage, &context, &last);
+    query_internal::StageChain chain(stages_, stage, &context, &last, times);
     if (!chain.has_source()) {
       const auto push = [&chain](ValueView document) { return chain.Push(document); };
       if constexpr (std::is_void_v<decltype(source(push))>) {
@@ -112,14 +114,17 @@ class Pipeline {
     return chain.Finish();
   }
 
-  // A $sort right after the leading match, and what follows it.
+  // A $sort, and what follows it.
   struct LeadingSort {
     const Sort* sort = nullptr;
     std::uint64_t skip = 0;
     std::optional<std::uint64_t> limit;  // of documents after the skip
     std::size_t next_stage = 0;          // for RunFrom with documents sorted, skipped and limited
   };
-  std::optional<LeadingSort> leading_sort() const;
+  // Right after the leading match.
+  std::optional<LeadingSort> leading_sort() const { return sort_at(first_stage_); }
+  // As stage number `stage`.
+  std::optional<LeadingSort> sort_at(std::size_t stage) const;
 
   // A $skip and $limit right after the leading match, without a sort; nullopt: neither is there.
   std::optional<LeadingSort> leading_limit() const;
@@ -221,14 +226,12 @@ inline void Pipeline::TakeSkipAndLimit(std::size_t i, LeadingSort* result) const
   }
 }
 
-inline std::optional<Pipeline::LeadingSort> Pipeline::leading_sort() const {
-  if (first_stage_ == stages_.size() ||
-      stages_[first_stage_]->kind() != query_internal::StageKind::kSort) {
+inline std::optional<Pipeline::LeadingSort> Pipeline::sort_at(std::size_t stage) const {
+  if (stage == stages_.size() || stages_[stage]->kind() != query_internal::StageKind::kSort)
     return std::nullopt;
-  }
   LeadingSort result;
-  result.sort = &static_cast<const query_internal::SortStage&>(*stages_[first_stage_]).sort();
-  TakeSkipAndLimit(first_stage_ + 1, &result);
+  result.sort = &static_cast<const query_internal::SortStage&>(*stages_[stage]).sort();
+  TakeSkipAndLimit(stage + 1, &result);
   return result;
 }
 

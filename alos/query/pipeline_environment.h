@@ -13,10 +13,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "alos/document/value.h"
 #include "alos/query/filter.h"
 
@@ -26,6 +29,9 @@ struct PipelineLimits {
   // What one stage may hold at a time: the documents of a $sort, the groups of a $group.
   std::size_t stage_memory_bytes_max = std::size_t{100} << 20;
 };
+
+// How long each stage of a run took, the writing or visiting of results in the last one's.
+using StageTimes = std::vector<std::pair<std::string, absl::Duration>>;
 
 // What $merge wants done with one document.
 struct MergeDecision {

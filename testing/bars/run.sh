@@ -10,7 +10,8 @@
 #                            [--server PATH --chat PATH --bars PATH]
 #
 # Builds what it is not given with -c opt, loads the log into DIR unless it is there already, and
-# prints Markdown: every query warm; every query cold, that is right after a start of the server
+# prints Markdown: every query warm, that is after all of them have run once and the server has
+# nothing left to do in the background; every query cold, that is right after a start of the server
 # with the page cache dropped (`each`: a start for each query; `once`: one for all); and the
 # experiments restart, new-field, all-fields and ingest (LIST is separated by spaces; "" for none).
 # Without --data-path everything is in a temporary directory, which goes in the end. Loopback, a
@@ -99,6 +100,17 @@ stop() {
   rm -f "$pid_file"
 }
 
+# Waits until the server uses less than a twentieth of a core, two minutes at most.
+until_idle() {
+  local before now
+  for _ in $(seq 120); do
+    before=$(awk '{print $14 + $15}' "/proc/$(cat "$pid_file")/stat")
+    sleep 1
+    now=$(awk '{print $14 + $15}' "/proc/$(cat "$pid_file")/stat")
+    [ $((now - before)) -ge 5 ] || return 0
+  done
+}
+
 # Nothing that was read before is in memory any more. Only root may; says so once if it cannot.
 drop_page_cache() {
   sync
@@ -139,6 +151,9 @@ grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //' || true
 echo "$(nproc) cores, $(awk '/MemTotal/ {printf "%.0f", $2 / 1048576}' /proc/meminfo) GiB," \
   "Linux $(uname -r), $(date -u +%Y-%m-%d); $wanted; one connection"
 echo
+until_idle
+ask --repetitions "$repetitions" --time_max "$time_max" --settle "$settle" >/dev/null || true
+until_idle
 ask --repetitions "$repetitions" --time_max "$time_max" --settle "$settle" || status=1
 echo
 memory

@@ -82,6 +82,19 @@ class IndexGroup {
     return FoldTail();
   }
 
+  // Emit() may leave out groups that are not among the first `keep` of this sort. Helps where that
+  // is by the number of documents first.
+  void KeepFirst(const Sort& sort, std::uint64_t keep) {
+    if (sort.path(0).parts().size() != 1) return;
+    for (const Accumulator& accumulator : shape_.accumulators) {
+      if (accumulator.name != sort.path(0).parts()[0]) continue;
+      if (accumulator.kind == Kind::kCount || IsSmallPositive(accumulator)) {
+        keep_ = keep;
+        keeps_fewest_ = sort.is_ascending(0);
+      }
+    }
+  }
+
   // Calls `push` with each group's document until it returns false.
   void Emit(absl::FunctionRef<bool(ValueView)> push) {
     std::string bytes;
@@ -98,7 +111,8 @@ class IndexGroup {
       // One segment has all: its groups need not be found again by their keys.
       Group group;
       group.cells.resize(shape_.accumulators.size());
-      ForEachGroup(*pending_, [&](const std::string& key, std::uint32_t number) {
+      const CountRange kept = KeptCounts(pending_->partial->counts);
+      ForEachGroup(*pending_, kept, [&](const std::string& key, std::uint32_t number) {
         group.count = 0;
         for (Cell& cell : group.cells) {
           cell.count = 0;
@@ -110,8 +124,15 @@ class IndexGroup {
       return;
     }
     Flush();
+    CountRange kept;
+    if (keep_ < groups_.size()) {
+      std::vector<std::uint64_t> counts;
+      counts.reserve(groups_.size());
+      for (const auto& [key, group] : groups_) counts.push_back(group.count);
+      kept = KeptCounts(counts);
+    }
     for (const auto& [key, group] : groups_) {
-      if (!emit(key, group)) return;
+      if (kept.Has(group.count) && !emit(key, group)) return;
     }
   }
 
@@ -158,6 +179,42 @@ class IndexGroup {
     std::vector<const Column*> values;  // parallel to the accumulators
     std::unique_ptr<Partial> partial;
   };
+
+  // Numbers of documents.
+  struct CountRange {
+    std::uint64_t least = 1;
+    std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+    bool Has(std::uint64_t count) const { return count >= least && count <= most; }
+  };
+
+  // So that sums of it are in the order of their numbers.
+  static bool IsSmallPositive(const Accumulator& accumulator) {
+    if (accumulator.kind != Kind::kSumConstant) return false;
+    const std::optional<std::int64_t> number =
+        ValueView::FromTrusted(accumulator.constant).ToInt64();
+    return number && *number > 0 && *number < (std::int64_t{1} << 20);
+  }
+
+  // Of groups that have so many documents (0: none, no group): those that the first keep_ have.
+  template <class Count>
+  CountRange KeptCounts(const std::vector<Count>& counts) const {
+    CountRange range;
+    if (keep_ == 0 || keep_ >= counts.size()) return range;
+    std::vector<Count> some;
+    for (const Count count : counts) {
+      if (count != 0) some.push_back(count);
+    }
+    if (keep_ >= some.size()) return range;
+    const auto last = some.begin() + static_cast<std::ptrdiff_t>(keep_ - 1);
+    if (keeps_fewest_) {
+      std::nth_element(some.begin(), last, some.end());
+      range.most = *last;
+    } else {
+      std::nth_element(some.begin(), last, some.end(), std::greater<>());
+      range.least = *last;
+    }
+    return range;
+  }
 
   bool FindIndexes() {
     for (const auto& key : shape_.keys) {
@@ -476,20 +533,20 @@ class IndexGroup {
     return group;
   }
 
-  // Calls `visit(key, number)` for the groups of a segment.
+  // Calls `visit(key, number)` for the groups of a segment that have so many documents.
   template <class Visit>
-  void ForEachGroup(const Pending& pending, Visit&& visit) const {
+  void ForEachGroup(const Pending& pending, const CountRange& range, Visit&& visit) const {
     const std::vector<const Column*>& keys = pending.keys;
     const std::vector<std::uint32_t>& counts = pending.partial->counts;
     std::string key;
     if (keys.size() == 1) {
       // In the order of the dictionary, which is read from front to back.
-      if (counts[kMissingCode] != 0) {
+      if (range.Has(counts[kMissingCode])) {
         AppendPart(PartOf(std::nullopt), &key);
         if (!visit(key, kMissingCode)) return;
       }
       keys[0]->ForEachKey(1, keys[0]->key_count() + 1, [&](Code code, std::string_view bytes) {
-        if (counts[code] == 0) return false;
+        if (!range.Has(counts[code])) return false;
         key.clear();
         AppendPart(bytes, &key);
         return !visit(key, code);
@@ -498,7 +555,7 @@ class IndexGroup {
     }
     std::string scratch;
     for (std::uint32_t number = 0; number < counts.size(); ++number) {
-      if (counts[number] == 0) continue;
+      if (!range.Has(counts[number])) continue;
       key.clear();
       for (std::size_t i = 0; i < keys.size(); ++i) {
         const Code code = number / pending.strides[i] % (keys[i]->key_count() + 1);
@@ -536,7 +593,7 @@ class IndexGroup {
   void Flush() {
     if (!pending_) return;
     groups_.reserve(groups_.size() + pending_->partial->counts.size());
-    ForEachGroup(*pending_, [&](const std::string& key, std::uint32_t number) {
+    ForEachGroup(*pending_, CountRange(), [&](const std::string& key, std::uint32_t number) {
       AddGroup(*pending_, number, &GroupOf(key));
       return true;
     });
@@ -701,6 +758,8 @@ class IndexGroup {
   std::vector<NumberTypes> key_types_;
   std::vector<NumberTypes> value_types_;
   const std::string null_key_ = FirstKeyOfClass(KeyClass::kNull);
+  std::uint64_t keep_ = std::numeric_limits<std::uint64_t>::max();
+  bool keeps_fewest_ = false;
   std::optional<Pending> pending_;                  // not in groups_ yet
   absl::flat_hash_map<std::string, Group> groups_;  // by their keys, each with its size before it
 };

@@ -72,6 +72,7 @@ enum class FilterOp : std::uint8_t {
   kIn,
   kExists,
   kRegex,
+  kTextWord,  // A string with one of the words of a $text, by index into `texts`.
   kType,
   kSize,
   kModulo,
@@ -421,6 +422,9 @@ class FilterProgram {
       case FilterOp::kRegex:
         return value.has_value() && value->IsString() &&
                MatchesRegex(*regexes_[node.operand].compiled, value->AsString());
+      case FilterOp::kTextWord:
+        return value.has_value() && value->IsString() &&
+               texts_[node.operand].HasWord(value->AsString());
       case FilterOp::kType:
         return value.has_value() && HasType(node.operand, value->type());
       case FilterOp::kSize:
@@ -887,7 +891,25 @@ class FilterCompiler {
     if (!program_->texts_.empty()) return Error("a filter can have one $text only");
     absl::StatusOr<TextSearch> text = TextSearch::Compile(operand, context_->text_fields);
     if (!text.ok()) return Error(text.status().message());
-    Emit(FilterOp::kText).operand = static_cast<std::uint32_t>(program_->texts_.size());
+    const auto number = static_cast<std::uint32_t>(program_->texts_.size());
+    if (text->words().empty()) {
+      Emit(FilterOp::kFalse);
+    } else if (text->all_fields()) {
+      Emit(FilterOp::kText).operand = number;
+    } else {
+      const std::size_t begin = program_->nodes_.size();
+      Emit(FilterOp::kAnd);
+      // Some field has one of the words: a condition that planners know how to use.
+      const std::size_t any = program_->nodes_.size();
+      Emit(FilterOp::kOr);
+      for (const Path& field : text->fields()) {
+        ALOS_ASSIGN_OR_RETURN(const std::uint32_t path, PathIndex(field.ToString()));
+        Emit(FilterOp::kTextWord, path).operand = number;
+      }
+      CloseGroup(any);
+      if (!text->is_words_only()) Emit(FilterOp::kText).operand = number;
+      CloseGroup(begin);
+    }
     program_->texts_.push_back(*std::move(text));
     return absl::OkStatus();
   }

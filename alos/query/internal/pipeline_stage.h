@@ -302,16 +302,70 @@ inline bool EmitChecked(const Stage& stage, RunContext* context, StageRun* next,
   return next->Push(document);
 }
 
+// Whose time it is.
+class StageClock {
+ public:
+  // Calls `work` at the cost of `account`, but for what is at the cost of another one within.
+  template <class Work>
+  void Charge(absl::Duration* account, Work&& work) {
+    Book();
+    absl::Duration* const before = std::exchange(account_, account);
+    work();
+    Book();
+    account_ = before;
+  }
+
+ private:
+  void Book() {
+    const absl::Time now = absl::Now();
+    if (account_ != nullptr) *account_ += now - last_;
+    last_ = now;
+  }
+
+  absl::Time last_;
+  absl::Duration* account_ = nullptr;
+};
+
+// Measures how long a stage takes by itself.
+class TimedRun final : public StageRun {
+ public:
+  TimedRun(StageClock* clock, StageRun* run) : clock_(clock), run_(run) {}
+  bool Push(ValueView document) override {
+    bool more = false;
+    clock_->Charge(&time_, [&] { more = run_->Push(document); });
+    return more;
+  }
+  void Finish() override {
+    clock_->Charge(&time_, [&] { run_->Finish(); });
+  }
+  absl::Duration time() const { return time_; }
+
+ private:
+  StageClock* const clock_;
+  StageRun* const run_;
+  absl::Duration time_;
+};
+
 // The runs of a list of stages, in front of a sink.
 class StageChain {
  public:
-  // Of the stages from `begin` on. REQUIRES: `stages`, `context` and `sink` outlive it.
-  StageChain(const StageList& stages, std::size_t begin, RunContext* context, StageRun* sink)
-      : context_(context), first_(sink) {
-    runs_.reserve(stages.size() - begin);
+  // Of the stages from `begin` on. REQUIRES: `stages`, `context`, `sink` and `times` (nullptr: not
+  // asked for) outlive it.
+  StageChain(const StageList& stages, std::size_t begin, RunContext* context, StageRun* sink,
+             StageTimes* times = nullptr)
+      : context_(context),
+        first_(sink),
+        times_(times),
+        clock_(times != nullptr ? std::make_unique<StageClock>() : nullptr) {
+    runs_.reserve((stages.size() - begin) * (times != nullptr ? 2 : 1));
     for (std::size_t i = stages.size(); i-- > begin;) {
       runs_.push_back(stages[i]->Start(context, first_));
       first_ = runs_.back().get();
+      if (times == nullptr) continue;
+      auto timed = std::make_unique<TimedRun>(clock_.get(), first_);
+      first_ = timed.get();
+      timed_.emplace_back(stages[i]->name(), timed.get());
+      runs_.push_back(std::move(timed));
     }
     has_source_ = begin < stages.size() && stages[begin]->kind() == StageKind::kSource;
   }
@@ -322,14 +376,25 @@ class StageChain {
 
   // The end of the input, or an early one because Push returned false.
   absl::Status Finish() {
-    for (auto run = runs_.rbegin(); run != runs_.rend() && context_->ok(); ++run) (*run)->Finish();
+    if (times_ == nullptr) {
+      for (auto run = runs_.rbegin(); run != runs_.rend() && context_->ok(); ++run)
+        (*run)->Finish();
+      return context_->status();
+    }
+    for (auto timed = timed_.rbegin(); timed != timed_.rend() && context_->ok(); ++timed)
+      timed->second->Finish();
+    for (auto timed = timed_.rbegin(); timed != timed_.rend(); ++timed)
+      times_->emplace_back(timed->first, timed->second->time());
     return context_->status();
   }
 
  private:
   RunContext* context_;
   StageRun* first_;
-  std::vector<std::unique_ptr<StageRun>> runs_;  // the last stage first
+  StageTimes* times_;
+  std::unique_ptr<StageClock> clock_;
+  std::vector<std::pair<std::string_view, TimedRun*>> timed_;  // the last stage first
+  std::vector<std::unique_ptr<StageRun>> runs_;                // the last stage first
   bool has_source_ = false;
 };
 

@@ -179,6 +179,17 @@ class TextSearch {
     return !refused && found.word && found.phrase_count == phrases_.size();
   }
 
+  // Whether a text has one of words().
+  bool HasWord(std::string_view text) const {
+    std::string folded;
+    FoldText(text, folding_, &folded);
+    return VisitWords(folded, [this](std::string_view word) { return Has(words_, word); });
+  }
+  // A document matches if and only if a string at one of fields() has one of words().
+  bool is_words_only() const {
+    return !all_fields_ && phrases_.empty() && negated_words_.empty() && negated_phrases_.empty();
+  }
+
   const std::vector<Path>& fields() const { return fields_; }
   bool all_fields() const { return all_fields_; }
   TextFolding folding() const { return folding_; }
