@@ -287,6 +287,16 @@ class BasicDatabase {
   absl::Status SnapshotGone(std::uint64_t timestamp) const;
   absl::Status LoadManifest(bool create);
   absl::Status RecoverShards();
+  // Whether a damaged record may be one of the transaction with this timestamp.
+  bool MayBeDamaged(std::uint64_t timestamp) const {
+    for (const auto& shard : shards_) {
+      if (shard->log() == nullptr) continue;
+      for (const DamagedExtent& extent : shard->log()->damaged()) {
+        if (extent.timestamp_min <= timestamp && timestamp <= extent.timestamp_max) return true;
+      }
+    }
+    return false;
+  }
   absl::Status LoadIndexes();
   absl::Status LoadStoredIndexes(std::vector<std::pair<Collection*, IndexDefinition>>* unique)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(manifest_mutex_);
@@ -631,6 +641,13 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
   std::vector<bool> rebuild(shards_.size(), false);
   for (const auto& [timestamp, found] : transactions) {
     if (found.parts.size() == found.expected) continue;
+    if (MayBeDamaged(timestamp)) {
+      // To undo it would bring older versions of sound documents back.
+      ALOS_LOG(kError) << "CORRUPTION " << context_.directory << ": transaction " << timestamp
+                       << " has " << found.parts.size() << " of " << found.expected
+                       << " sound records; they stay, as damaged ones may be the others";
+      continue;
+    }
     ALOS_LOG(kWarning) << context_.directory << ": transaction " << timestamp << " has "
                        << found.parts.size() << " of " << found.expected
                        << " records: it was not committed, and is undone";

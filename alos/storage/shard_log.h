@@ -56,6 +56,9 @@ struct DamagedExtent {
   std::uint64_t end = 0;
   // Whose version it is, when the header is intact: collection and canonical id.
   std::optional<std::pair<std::uint32_t, std::string>> document;
+  // What was written there was committed within these: the timestamps of the records around it.
+  std::uint64_t timestamp_min = 0;
+  std::uint64_t timestamp_max = std::numeric_limits<std::uint64_t>::max();
 };
 
 // What Recover() found behind the offset it started from.
@@ -150,6 +153,7 @@ class BasicShardLog {
     recovery.durable_end = durable_end;
     std::uint64_t offset = from;
     std::uint64_t unacknowledged_end = 0;
+    std::uint64_t last_timestamp = 0;
     // The highest mark behind the first bad record serves for all later ones too: a mark never
     // names an offset above its own, so one that was passed by cannot cover what comes after it.
     std::optional<std::uint64_t> durable_mark;
@@ -162,6 +166,7 @@ class BasicShardLog {
           break;
         }
         ++recovery.records;
+        last_timestamp = record.header().commit_timestamp;
         if (record.header().kind == RecordKind::kDurableMark) {
           recovery.durable_end = std::max(recovery.durable_end, record.header().previous_offset);
         }
@@ -172,13 +177,18 @@ class BasicShardLog {
       const std::uint64_t next = NextValidRecord(offset + kRecordAlignment, size);
       if (!durable_mark) durable_mark = std::max(durable_end, HighestDurableMark(next, size));
       if (*durable_mark <= offset) break;  // a torn tail
-      DamagedExtent extent{.offset = offset, .end = std::min(next, size), .document = std::nullopt};
+      DamagedExtent extent{.offset = offset,
+                           .end = std::min(next, size),
+                           .document = std::nullopt,
+                           .timestamp_min = last_timestamp};
+      if (next < size) extent.timestamp_max = RecordView(base + next).header().commit_timestamp;
       if (next >= size)
         extent.end = std::min(std::max(offset + kRecordAlignment, durable_end), size);
       if (state == RecordState::kBodyDamaged) {
         const RecordView record(base + offset);
         extent.document.emplace(record.header().collection, std::string(record.id()));
         extent.end = offset + record.header().size;
+        extent.timestamp_min = extent.timestamp_max = record.header().commit_timestamp;
       }
       offset = NextRecordOffset(extent.end);
       recovery.damaged.push_back(std::move(extent));

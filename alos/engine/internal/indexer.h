@@ -1225,20 +1225,27 @@ class Indexer {
                                                                   std::uint64_t text_size) {
     ALOS_ASSIGN_OR_RETURN(auto bytes, MapBytes(name, size));
     ALOS_ASSIGN_OR_RETURN(auto column, OpenColumn(std::move(bytes)));
+    // All of it before it is used, while that costs a start next to nothing.
+    const bool at_once = verified_at_load_bytes_ + size + text_size <= kVerifiedAtLoadBytesMax;
+    if (at_once) verified_at_load_bytes_ += size + text_size;
     column->SetVerified(false);
+    if (at_once) ALOS_RETURN_IF_ERROR(column->Verify());
     if (text_size == 0) return column;
     auto text_bytes = MapBytes(text_name, text_size);
     if (!text_bytes.ok()) return column;
     const absl::StatusOr<TrigramIndex> text = TrigramIndex::Open((*text_bytes)->view());
-    if (!text.ok()) return column;
+    if (!text.ok() || (at_once && !text->VerifyBody().ok())) return column;
     auto with_text = std::make_shared<const SegmentColumn>(*column, *std::move(text_bytes), *text);
-    with_text->SetVerified(false);
+    with_text->SetVerified(at_once);
     return with_text;
   }
 
   static constexpr std::string_view kStateMagic = "ALOSIDX1";
   static constexpr std::uint64_t kStateVersion = 2;
   static constexpr int kBuilderNice = 4;
+  // Of the columns that a start finds in files so much is verified before it is used; the rest is
+  // by a thread in the background (VerifySome).
+  static constexpr std::uint64_t kVerifiedAtLoadBytesMax = std::uint64_t{64} << 20;
 
   const ShardContext<Policies>* const context_;
   const Shards* const shards_;
@@ -1246,6 +1253,7 @@ class Indexer {
   const std::function<std::uint64_t()> visible_timestamp_;
   std::atomic<std::uint64_t> next_segment_{1};
   std::atomic<std::uint64_t> unstored_bytes_{0};
+  std::uint64_t verified_at_load_bytes_ = 0;  // Load's
 
   absl::Mutex store_mutex_;  // one Store at a time
 

@@ -184,8 +184,14 @@ class Shard {
     return index_.Find(hash, [&](std::uint64_t offset) {
       const RecordView record(log->At(offset));
       // The size is compared first: bytes of an id are only looked at where one of that size fits.
-      return record.header().id_size == id.size() && record.header().collection == collection &&
-             offset + kRecordHeaderSize + id.size() <= log->file_size() && record.id() == id;
+      if (record.header().id_size == id.size() && record.header().collection == collection &&
+          offset + kRecordHeaderSize + id.size() <= log->file_size() && record.id() == id) {
+        return true;
+      }
+      // Another document whose hash begins alike, one of a million; or this one, rotted.
+      if (!HasGoodHeader(offset, log->file_size()))
+        lost_key_offset_.store(offset, std::memory_order_release);
+      return false;
     });
   }
 
@@ -522,9 +528,13 @@ class Shard {
                      ": the record is damaged and is not served; restore it from a backup"));
   }
 
-  // Whether damage hides what a lookup of this document should have found at or after `newest`.
+  // Whether damage hides what a lookup of this document should have found at or after `newest`, or
+  // has changed what it found.
   absl::Status CheckDamage(std::uint32_t collection, std::string_view id,
                            std::uint64_t newest) const {
+    if (newest != 0 && !HasGoodHeader(newest, log()->file_size())) return Damaged(newest, id);
+    const std::uint64_t lost = lost_key_offset_.load(std::memory_order_acquire);
+    if (newest == 0 && lost != 0) return Damaged(lost, id);
     for (const DamagedExtent& extent : log()->damaged()) {
       if (extent.offset < newest) continue;
       if (!extent.document ||
@@ -536,16 +546,15 @@ class Shard {
   }
 
  private:
-  absl::Status CheckHeader(std::uint64_t offset, std::uint64_t end) const {
+  bool HasGoodHeader(std::uint64_t offset, std::uint64_t end) const {
     const Log* log = this->log();
-    if (offset < end && IsPlausibleRecord(log->At(offset), end - offset)) {
-      const RecordView record(log->At(offset));
-      if (RecordHeaderChecksum(record.header(), record.id(), log->generation(), offset) ==
-          record.header().header_checksum) {
-        return absl::OkStatus();
-      }
-    }
-    return Damaged(offset, {});
+    if (offset >= end || !IsPlausibleRecord(log->At(offset), end - offset)) return false;
+    const RecordView record(log->At(offset));
+    return RecordHeaderChecksum(record.header(), record.id(), log->generation(), offset) ==
+           record.header().header_checksum;
+  }
+  absl::Status CheckHeader(std::uint64_t offset, std::uint64_t end) const {
+    return HasGoodHeader(offset, end) ? absl::OkStatus() : Damaged(offset, {});
   }
 
   void Install(const RecordHeader& header, std::uint64_t hash, std::uint64_t previous,
@@ -564,11 +573,8 @@ class Shard {
       counts.bytes += header.size;
     }
     index_.Put(hash, previous, offset, [this](std::uint64_t at) {
-      const char* start = log()->At(at);
-      const RecordView record(start);
-      if (!IsPlausibleRecord(start, log()->file_size() - at) ||
-          RecordHeaderChecksum(record.header(), record.id(), log()->generation(), at) !=
-              record.header().header_checksum) {
+      const RecordView record(log()->At(at));
+      if (!HasGoodHeader(at, log()->file_size())) {
         // It rotted since it was indexed. Its key is gone, so no lookup that finds nothing can be
         // trusted any more.
         lost_key_offset_.store(at, std::memory_order_release);
@@ -592,7 +598,7 @@ class Shard {
   PrimaryIndex index_;
   typename Policies::Cache cache_;
   std::atomic<Log*> log_{nullptr};  // = owned_log_.get()
-  std::atomic<std::uint64_t> lost_key_offset_{0};
+  mutable std::atomic<std::uint64_t> lost_key_offset_{0};
   std::atomic<bool> is_made_{false};
 
   absl::Mutex writer_;

@@ -1,0 +1,563 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Checking, and what becomes of every kind of damage: each byte of a small database is changed, and
+// random bytes of a larger one with all kinds of index files. More of these:
+//
+//   ./bazelw test //alos/maintenance:check_test --test_env=ALOS_FLIPS=100000 --test_timeout=36000
+
+#include "alos/maintenance/check.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "alos/base/log.h"
+#include "alos/base/private_file_system.h"
+#include "alos/document/builder.h"
+#include "alos/document/id.h"
+#include "alos/engine/engine.h"
+#include "gtest/gtest.h"
+
+namespace alos {
+namespace {
+
+using Model = std::map<std::string, std::string>;  // id: document
+using DiskEngine = BasicEngine<Policies<DefaultDurability>>;
+using PrivateEngine = BasicEngine<Policies<DefaultDurability, PrivateFileSystem>>;
+
+std::string Document(std::string_view id, std::int64_t n, std::string_view text) {
+  std::string bytes;
+  Builder(&bytes)
+      .StartDocument()
+      .Key("_id")
+      .String(id)
+      .Key("n")
+      .Int(n)
+      .Key("text")
+      .String(text)
+      .EndDocument();
+  return bytes;
+}
+std::string IdFilter(std::string_view id) {
+  std::string bytes;
+  Builder(&bytes).StartDocument().Key("_id").String(id).EndDocument();
+  return bytes;
+}
+ValueView View(const std::string& bytes) { return ValueView::FromTrusted(bytes); }
+Filter Where(const std::string& filter) { return *Filter::Compile(View(filter)); }
+
+std::string TestPath(std::string_view name) {
+  const std::string path = absl::StrCat(testing::TempDir(), "/", name);
+  std::filesystem::remove_all(path);
+  return path;
+}
+
+// Every file below a directory, with its content.
+std::map<std::string, std::string> FilesOf(const std::string& path) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
+    if (!entry.is_regular_file() || entry.path().filename() == "alos.lock") continue;
+    std::ifstream file(entry.path(), std::ios::binary);
+    files[entry.path().string()] =
+        std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  }
+  return files;
+}
+
+EngineOptions Options(const std::string& path, std::uint32_t shards) {
+  EngineOptions options;
+  options.data_path = path;
+  options.shards = shards;
+  options.cache_bytes = 0;
+  options.automatic_indexes = false;
+  options.expiry_interval = absl::ZeroDuration();
+  return options;
+}
+
+// Documents that were inserted, changed, deleted and changed together.
+template <class Engine>
+void Fill(Engine* engine, int documents, Model* model) {
+  auto* const database = *engine->GetOrCreateDatabase("db");
+  const auto text = [](int i) {
+    // Some are compressed.
+    return i % 3 == 0 ? std::string(300, static_cast<char>('a' + i % 26)) : absl::StrCat("t", i);
+  };
+  for (int i = 0; i < documents; ++i) {
+    const std::string id = absl::StrCat("d", i);
+    const std::string document = Document(id, i, text(i));
+    ASSERT_TRUE(database->InsertOne("c", View(document)).ok());
+    (*model)[id] = document;
+  }
+  const auto change = [&](auto&& to, int i) {
+    const std::string id = absl::StrCat("d", i);
+    const std::string document = Document(id, i + 1000, text(i + 1));
+    const std::string filter = IdFilter(id);
+    std::string update;
+    Builder(&update)
+        .StartDocument()
+        .Key("n")
+        .Int(i + 1000)
+        .Key("text")
+        .String(text(i + 1))
+        .EndDocument();
+    const auto updated = to.UpdateOne("c", Where(filter), *Update::Compile(View(update)));
+    ASSERT_TRUE(updated.ok()) << updated.status();
+    (*model)[id] = document;
+  };
+  for (int i = 0; i < documents; i += 5) change(*database, i);
+  for (int i = 1; i < documents; i += 7) {
+    const std::string id = absl::StrCat("d", i);
+    ASSERT_TRUE(database->DeleteOne("c", Where(IdFilter(id))).ok());
+    model->erase(id);
+  }
+  for (int round = 0; round < 3; ++round) {
+    const auto transaction = database->BeginTransaction();
+    for (int i = round; i < documents && i < 40; i += 4) {
+      if (model->contains(absl::StrCat("d", i))) change(*transaction, i);
+    }
+    const auto committed = transaction->Commit();
+    ASSERT_TRUE(committed.ok()) << committed.status();
+    ASSERT_TRUE(database->WaitVisible(*committed).ok());
+  }
+}
+
+CheckReport Check(const std::string& path) {
+  absl::StatusOr<CheckReport> report = CheckDataDirectory(path);
+  EXPECT_TRUE(report.ok()) << report.status();
+  return report.ok() ? *report : CheckReport();
+}
+
+std::string Text(const CheckReport& report) {
+  std::string text;
+  for (const Finding& finding : report.findings) absl::StrAppend(&text, finding.ToString(), "\n");
+  return text;
+}
+
+TEST(PrivateFileSystemTest, KeepsChangesToItself) {
+  const std::string path = TestPath("private");
+  std::filesystem::create_directories(path);
+  const std::string name = path + "/file";
+  { std::ofstream(name) << "what is there"; }
+  {
+    PrivateFileSystem system;
+    auto file = system.Open(name, OpenMode::kReadWrite);
+    ASSERT_TRUE(file.ok()) << file.status();
+    ASSERT_TRUE((*file)->WriteAt(5, "WAS").ok());
+    ASSERT_TRUE((*file)->Allocate(10'000).ok());
+    auto mapping = (*file)->Map(1 << 20);
+    ASSERT_TRUE(mapping.ok()) << mapping.status();
+    EXPECT_EQ(std::string_view((*mapping)->data(), 14), std::string_view("what WASthere\0", 14));
+    (*mapping)->data()[9'999] = 'x';
+    char read = 0;
+    EXPECT_EQ(*(*file)->ReadAt(9'999, {&read, 1}), 1u);
+    EXPECT_EQ(read, 'x');
+    auto other = system.Open(path + "/other", OpenMode::kCreate);
+    ASSERT_TRUE(other.ok());
+    EXPECT_EQ(*system.ListDirectory(path), (std::vector<std::string>{"file", "other"}));
+    ASSERT_TRUE(system.Rename(name, path + "/renamed").ok());
+    EXPECT_FALSE(*system.Exists(name));
+    EXPECT_EQ(*system.ListDirectory(path), (std::vector<std::string>{"other", "renamed"}));
+    ASSERT_TRUE(system.Remove(path + "/other").ok());
+    EXPECT_TRUE(absl::IsNotFound(system.Remove(path + "/other")));
+    EXPECT_TRUE(absl::IsNotFound(system.Open(name, OpenMode::kReadOnly).status()));
+  }
+  EXPECT_EQ(FilesOf(path).at(name), "what is there");
+}
+
+TEST(CheckTest, FindsNothingInASoundDirectoryAndWritesNothing) {
+  const std::string path = TestPath("sound");
+  Model model;
+  {
+    auto engine = DiskEngine::Open(Options(path, 4));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    Fill(engine->get(), 300, &model);
+    ASSERT_TRUE((*engine)->Close().ok());
+  }
+  const auto before = FilesOf(path);
+  const CheckReport report = Check(path);
+  EXPECT_TRUE(report.is_sound()) << Text(report);
+  EXPECT_EQ(report.counts.notes, 0u) << Text(report);
+  EXPECT_EQ(report.counts.databases, 1u);
+  EXPECT_EQ(report.counts.logs, 4u);
+  EXPECT_EQ(report.counts.checkpoints, 4u);
+  EXPECT_EQ(report.counts.documents, model.size());
+  EXPECT_GT(report.counts.records, 300u);
+  EXPECT_EQ(FilesOf(path), before);
+}
+
+TEST(CheckTest, ADirectoryThatWasNotClosedIsCheckedAsItsNextStartWouldLeaveIt) {
+  using SyncEngine = BasicEngine<Policies<SyncDurability>>;
+  const std::string path = TestPath("unclosed");
+  Model model;
+  {
+    auto engine = SyncEngine::Open(Options(path, 2));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    Fill(engine->get(), 50, &model);
+    // As if the process had been killed.
+  }
+  const auto before = FilesOf(path);
+  const CheckReport report = Check(path);
+  EXPECT_TRUE(report.is_sound()) << Text(report);
+  EXPECT_GT(report.counts.journal_groups, 0u);
+  EXPECT_EQ(report.counts.documents, model.size());
+  EXPECT_EQ(FilesOf(path), before);
+}
+
+TEST(CheckTest, IsRefusedWhileSomebodyHasTheDirectory) {
+  const std::string path = TestPath("held");
+  auto engine = DiskEngine::Open(Options(path, 2));
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const absl::Status refused = CheckDataDirectory(path).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), absl::StrCat("pid ", ::getpid()))) << refused;
+  EXPECT_TRUE(absl::IsNotFound(CheckDataDirectory(path + "/absent").status()));
+}
+
+TEST(CheckTest, NamesFileOffsetCollectionAndDocument) {
+  const std::string path = TestPath("named");
+  Model model;
+  {
+    auto engine = DiskEngine::Open(Options(path, 1));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    Fill(engine->get(), 20, &model);
+    auto* const database = *(*engine)->FindDatabase("db");
+    ASSERT_TRUE(database->InsertOne("c", View(Document("odd one", 1, "unmistakable"))).ok());
+    ASSERT_TRUE((*engine)->Close().ok());
+  }
+  const std::string name = path + "/db/shard_000.db";
+  const std::string log = FilesOf(path).at(name);
+  const std::size_t at = log.find("unmistakable");
+  ASSERT_NE(at, std::string::npos);
+  {
+    std::fstream file(name, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put('a');
+  }
+  const CheckReport report = Check(path);
+  ASSERT_EQ(report.counts.damages, 1u) << Text(report);
+  const Finding& finding = report.findings[0];
+  EXPECT_EQ(finding.file, name);
+  EXPECT_EQ(finding.collection, "c");
+  EXPECT_EQ(finding.document, "\"odd one\"");
+  EXPECT_GT(finding.bytes, kRecordHeaderSize);
+  EXPECT_LT(*finding.offset, at);
+  EXPECT_GT(*finding.offset + finding.bytes, at);
+}
+
+// --- Flips.
+
+// Opens a database with one byte changed, and looks at everything: no answer may be wrong.
+class Flipper {
+ public:
+  Flipper(std::string path, std::uint32_t shards, const Model* model)
+      : path_(std::move(path)), options_(Options(path_, shards)), model_(*model) {}
+
+  struct Outcome {
+    bool found = false;      // by the check
+    bool refused = false;    // the database does not open
+    int errors = 0;          // documents that are answered with an error
+    bool is_in_log = false;  // in a record: not in the zeros between or behind them
+  };
+
+  Outcome Flip(const std::string& file, std::uint64_t offset, char change, bool read_all) {
+    Outcome outcome;
+    const std::string what = absl::StrCat(file, " offset ", offset, " xor ",
+                                          static_cast<int>(static_cast<unsigned char>(change)));
+    {
+      PrivateFileSystem system;
+      Apply(&system, file, offset, change);
+      FindingList findings;
+      CheckCounts counts;
+      const absl::Status status = maintenance_internal::CheckDatabase(
+          &system, path_ + "/db", CheckOptions(), &findings, &counts);
+      outcome.found = !status.ok() || findings.damages() != 0;
+    }
+    PrivateFileSystem system;
+    Apply(&system, file, offset, change);
+    auto engine = PrivateEngine::Open(options_, &system);
+    EXPECT_TRUE(engine.ok()) << what << ": " << engine.status();
+    if (!engine.ok()) return outcome;
+    auto database = (*engine)->FindDatabase("db");
+    if (!database.ok()) {
+      EXPECT_TRUE(absl::IsDataLoss(database.status()) ||
+                  absl::IsFailedPrecondition(database.status()))
+          << what << ": " << database.status();
+      outcome.refused = true;
+      return outcome;
+    }
+    EXPECT_NE(*database, nullptr) << what;
+    if (*database == nullptr) return outcome;
+    Read(**database, what, read_all, &outcome);
+    return outcome;
+  }
+
+ private:
+  static void Apply(PrivateFileSystem* system, const std::string& path, std::uint64_t offset,
+                    char change) {
+    auto file = system->Open(path, OpenMode::kReadWrite);
+    ASSERT_TRUE(file.ok()) << file.status();
+    char byte = 0;
+    ASSERT_EQ(*(*file)->ReadAt(offset, {&byte, 1}), 1u);
+    byte = static_cast<char>(byte ^ change);
+    ASSERT_TRUE((*file)->WriteAt(offset, {&byte, 1}).ok());
+  }
+
+  void Read(PrivateEngine::Database& database, const std::string& what, bool read_all,
+            Outcome* outcome) {
+    // By id: those that are there, those that were deleted, and one that never was.
+    std::vector<std::string> ids = {"never"};
+    if (read_all) {
+      for (int i = 0; i < 400; ++i) ids.push_back(absl::StrCat("d", i));
+    } else {
+      for (int i = 0; i < 30; ++i) ids.push_back(absl::StrCat("d", random_() % 20'000));
+    }
+    for (const std::string& id : ids) {
+      std::string bytes;
+      const absl::StatusOr<bool> found = database.FindById(
+          "c", EncodeStringId(id), [&](ValueView document) { bytes = document.bytes(); });
+      if (!found.ok()) {
+        EXPECT_TRUE(absl::IsDataLoss(found.status())) << what << ": " << found.status();
+        EXPECT_TRUE(absl::StrContains(found.status().message(), absl::StrCat("\"", id, "\"")))
+            << what << ": " << found.status();
+        ++outcome->errors;
+        continue;
+      }
+      const auto expected = model_.find(id);
+      EXPECT_EQ(bytes, expected == model_.end() ? "" : expected->second)
+          << what << ": document " << id;
+      if (*found || expected == model_.end()) continue;
+      // What is there must not be inserted again, either.
+      ADD_FAILURE() << what << ": document " << id << " is missing";
+    }
+    // All, by a scan or through an index.
+    std::string above;
+    Builder(&above)
+        .StartDocument()
+        .Key("n")
+        .StartDocument()
+        .Key("$gte")
+        .Int(0)
+        .EndDocument()
+        .EndDocument();
+    const Filter filter = Where(above);
+    const absl::StatusOr<std::uint64_t> count = database.Count("c", filter);
+    if (count.ok()) {
+      EXPECT_EQ(*count, model_.size()) << what;
+    } else {
+      EXPECT_TRUE(absl::IsDataLoss(count.status())) << what << ": " << count.status();
+    }
+    Model all;
+    FindQuery query;
+    query.filter = &filter;
+    const absl::Status scanned = database.Find("c", query, [&](ValueView document) {
+      all[std::string(document.Find("_id")->AsString())] = document.bytes();
+      return true;
+    });
+    if (scanned.ok()) {
+      EXPECT_TRUE(all == model_) << what << ": a query finds " << all.size() << " documents, not "
+                                 << model_.size();
+    } else {
+      EXPECT_TRUE(absl::IsDataLoss(scanned)) << what << ": " << scanned;
+    }
+    // A write to what is damaged is refused, or right.
+    const std::string again = Document("d2", 5, "again");
+    const absl::Status inserted = database.InsertOne("c", View(again)).status();
+    EXPECT_TRUE(absl::IsAlreadyExists(inserted) || absl::IsDataLoss(inserted))
+        << what << ": " << inserted;
+  }
+
+  const std::string path_;
+  const EngineOptions options_;
+  const Model& model_;
+  std::mt19937_64 random_{20261124};
+};
+
+// A committed transaction of which one record is damaged must not be undone: that would bring back
+// the previous versions of its other documents, which are sound.
+TEST(DamageTest, ATransactionWithADamagedRecordIsNotUndone) {
+  SetMinimumLogLevel(static_cast<LogLevel>(4));  // nothing
+  const std::string path = TestPath("damaged_transaction");
+  {
+    auto engine = DiskEngine::Open(Options(path, 2));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    auto* const database = *(*engine)->GetOrCreateDatabase("db");
+    for (int i = 0; i < 20; ++i)
+      ASSERT_TRUE(database->InsertOne("c", View(Document(absl::StrCat("d", i), i, "old"))).ok());
+    const auto transaction = database->BeginTransaction();
+    for (int i = 0; i < 20; ++i) {
+      std::string update;
+      Builder(&update)
+          .StartDocument()
+          .Key("text")
+          .String(absl::StrCat("transacted", i, "."))
+          .EndDocument();
+      ASSERT_TRUE(transaction
+                      ->UpdateOne("c", Where(IdFilter(absl::StrCat("d", i))),
+                                  *Update::Compile(View(update)))
+                      .ok());
+    }
+    ASSERT_TRUE(transaction->Commit().ok());
+    ASSERT_TRUE(database->Flush().ok());
+    // These carry the mark that everything above was durable.
+    for (int i = 20; i < 60; ++i)
+      ASSERT_TRUE(database->InsertOne("c", View(Document(absl::StrCat("d", i), i, "new"))).ok());
+    // As if the process had been killed: no checkpoint.
+  }
+  for (const auto& [name, content] : FilesOf(path)) {
+    if (!absl::EndsWith(name, ".db")) continue;
+    const std::size_t at = content.find("transacted7.");
+    if (at == std::string::npos) continue;
+    for (const std::size_t offset : {at, at - 60}) {  // its body, its header
+      PrivateFileSystem system;
+      {
+        auto file = system.Open(name, OpenMode::kReadWrite);
+        ASSERT_TRUE(file.ok());
+        ASSERT_TRUE((*file)->WriteAt(offset, "?").ok());
+      }
+      auto engine = PrivateEngine::Open(Options(path, 2), &system);
+      ASSERT_TRUE(engine.ok()) << engine.status();
+      auto* const database = *(*engine)->FindDatabase("db");
+      int right = 0;
+      for (int i = 0; i < 20; ++i) {
+        std::string text;
+        const absl::StatusOr<bool> found = database->FindById(
+            "c", EncodeStringId(absl::StrCat("d", i)),
+            [&](ValueView document) { text = document.Find("text")->AsString(); });
+        if (!found.ok()) {
+          EXPECT_TRUE(absl::IsDataLoss(found.status())) << found.status();
+          continue;
+        }
+        EXPECT_EQ(text, absl::StrCat("transacted", i, "."));
+        ++right;
+      }
+      if (offset == at) {
+        EXPECT_EQ(right, 19);
+      }
+    }
+    return;
+  }
+  FAIL() << "d7 is in no log";
+}
+
+std::uint64_t Flips(std::uint64_t otherwise) {
+  std::uint64_t flips = otherwise;
+  if (const char* text = std::getenv("ALOS_FLIPS")) (void)absl::SimpleAtoi(text, &flips);
+  return flips;
+}
+
+TEST(FlipTest, EachByteOfASmallDatabase) {
+  SetMinimumLogLevel(static_cast<LogLevel>(4));  // nothing
+  const std::string path = TestPath("every_byte");
+  Model model;
+  {
+    auto engine = DiskEngine::Open(Options(path, 2));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    Fill(engine->get(), 16, &model);
+    ASSERT_TRUE((*engine)->Close().ok());
+  }
+  std::mt19937_64 random(7);
+  Flipper flipper(path, 2, &model);
+  std::uint64_t flips = 0;
+  std::uint64_t found = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t answered = 0;
+  for (const auto& [name, content] : FilesOf(path)) {
+    const bool is_log = absl::EndsWith(name, ".db");
+    // The zeros behind the end of a log are all alike.
+    const std::size_t end =
+        is_log ? std::min(content.size(), content.find_last_not_of('\0') + 64) : content.size();
+    for (std::size_t offset = 0; offset < end; ++offset) {
+      const char change = static_cast<char>(1 << (random() % 8));
+      const auto outcome = flipper.Flip(name, offset, change, true);
+      ++flips;
+      found += outcome.found ? 1 : 0;
+      refused += outcome.refused ? 1 : 0;
+      answered += outcome.errors != 0 ? 1 : 0;
+      // What answers with an error is found by the check.
+      EXPECT_TRUE(outcome.found || (!outcome.refused && outcome.errors == 0))
+          << name << " offset " << offset;
+      // A byte of a log that is not zero is one of a record or of the header.
+      if (is_log && content[offset] != 0 && !(offset >= 44 && offset < 512)) {
+        EXPECT_TRUE(outcome.found) << name << " offset " << offset << " was not found";
+      }
+      if (HasFailure()) return;
+    }
+  }
+  RecordProperty("flips", absl::StrCat(flips));
+  std::cerr << flips << " flips: " << found << " found by the check, " << refused
+            << " databases refused, " << answered
+            << " with documents answered by an error, 0 wrong answers\n";
+}
+
+TEST(FlipTest, RandomBytesOfALargerDatabaseWithIndexes) {
+  SetMinimumLogLevel(static_cast<LogLevel>(4));  // nothing
+  const std::string path = TestPath("random_bytes");
+  Model model;
+  {
+    auto engine = DiskEngine::Open(Options(path, 4));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    Fill(engine->get(), 20'000, &model);
+    auto* const database = *(*engine)->FindDatabase("db");
+    for (const std::vector<std::string>& paths :
+         {std::vector<std::string>{"n"}, {"text"}, {"text", "n"}}) {
+      IndexDefinition definition;
+      definition.paths = paths;
+      definition.types.resize(paths.size());
+      ASSERT_TRUE(database->CreateIndex("c", definition).ok());
+    }
+    ASSERT_TRUE((*engine)->Close().ok());
+  }
+  const CheckReport report = Check(path);
+  EXPECT_TRUE(report.is_sound()) << Text(report);
+  EXPECT_GE(report.counts.index_files, 5u);
+  EXPECT_GT(report.counts.index_rows, 16'000u);
+
+  std::mt19937_64 random(20261124);
+  Flipper flipper(path, 4, &model);
+  const auto files = FilesOf(path);
+  std::vector<std::pair<std::string, std::size_t>> sizes;
+  std::size_t total = 0;
+  for (const auto& [name, content] : files) {
+    sizes.emplace_back(name, content.size());
+    total += content.size();
+  }
+  std::uint64_t found = 0;
+  std::uint64_t answered = 0;
+  const std::uint64_t flips = Flips(60);
+  for (std::uint64_t i = 0; i < flips; ++i) {
+    // One half anywhere, the other one in a file of any kind.
+    std::size_t at = random() % total;
+    std::size_t file = 0;
+    while (at >= sizes[file].second) at -= sizes[file++].second;
+    if (i % 2 == 0) {
+      file = random() % sizes.size();
+      if (sizes[file].second == 0) continue;
+      at = random() % sizes[file].second;
+    }
+    const auto outcome =
+        flipper.Flip(sizes[file].first, at, static_cast<char>(1 << (random() % 8)), false);
+    found += outcome.found ? 1 : 0;
+    answered += outcome.errors != 0 || outcome.refused ? 1 : 0;
+    EXPECT_TRUE(outcome.found || (!outcome.refused && outcome.errors == 0))
+        << sizes[file].first << " offset " << at;
+    if (HasFailure()) return;
+  }
+  std::cerr << flips << " flips in " << total << " bytes: " << found << " found by the check, "
+            << answered << " answered by an error, 0 wrong answers\n";
+}
+
+}  // namespace
+}  // namespace alos
