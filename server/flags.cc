@@ -38,6 +38,7 @@ namespace {
 constexpr std::string_view kVariablePrefix = "ALOS_";
 constexpr std::size_t kPasswordSizeGood = 12;
 constexpr std::uint32_t kShardsMax = 4096;
+constexpr std::uint64_t kSecondsMax = 366 * 86'400;
 constexpr std::uint64_t kCacheMbMax = std::uint64_t{1} << 24;
 constexpr std::uint64_t kMaxRequestMbMax = 1024;
 
@@ -160,6 +161,12 @@ const std::vector<Group>& Groups() {
                                  "ever lost."),
            Define<&F::flush_interval_ms>("flush-interval-ms", "N",
                                          "What a power failure can cost with async."),
+           Define<&F::history_retention>("history-retention", "SECONDS",
+                                         "For how long states of the past can be read, and change "
+                                         "feeds be resumed."),
+           Define<&F::transaction_timeout>("transaction-timeout", "SECONDS",
+                                           "Transactions that nobody has used for so long are "
+                                           "rolled back."),
            Define<&F::disable_crc>("disable-crc", "",
                                    "No checksum over the bodies of new documents: a damaged or "
                                    "torn one is served as it is.\nNot with sync."),
@@ -514,6 +521,10 @@ class Parser {
     if (flags.max_request_mb == 0 || flags.max_request_mb > kMaxRequestMbMax)
       return OutOfRange("max-request-mb", flags.max_request_mb, 1, kMaxRequestMbMax);
     if (flags.threads > 1024) return OutOfRange("threads", flags.threads, 0, 1024);
+    if (flags.transaction_timeout == 0 || flags.transaction_timeout > kSecondsMax)
+      return OutOfRange("transaction-timeout", flags.transaction_timeout, 1, kSecondsMax);
+    if (flags.history_retention > kSecondsMax)
+      return OutOfRange("history-retention", flags.history_retention, 0, kSecondsMax);
     if (flags.flush_interval_ms == 0 || flags.flush_interval_ms > 3'600'000)
       return OutOfRange("flush-interval-ms", flags.flush_interval_ms, 1, 3'600'000);
     if (flags.compression != 0 && flags.compression != 1 && flags.compression != 9)

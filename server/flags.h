@@ -38,6 +38,8 @@ struct ServerFlags {
   std::string sync_mode = "async";
   bool disable_crc = false;
   std::uint64_t flush_interval_ms = 1000;
+  std::uint64_t history_retention = 300;   // seconds
+  std::uint64_t transaction_timeout = 60;  // seconds
 
   std::uint64_t cache_mb = 512;
   std::uint64_t index_memory_mb = 0;  // 0: half of the machine's memory

@@ -95,6 +95,7 @@ absl::Status Serve(ServerFlags flags, absl::Time start, StopSignal& stop_signal)
                                  : static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
                                        static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 2;
   engine_options.flush_interval = absl::Milliseconds(flags.flush_interval_ms);
+  engine_options.history_retention = absl::Seconds(flags.history_retention);
   const std::uint64_t index_bytes_max = engine_options.index_bytes_max;
   ALOS_ASSIGN_OR_RETURN(const std::unique_ptr<ServerEngine> engine,
                         ServerEngine::Open(std::move(engine_options)));
@@ -108,6 +109,7 @@ absl::Status Serve(ServerFlags flags, absl::Time start, StopSignal& stop_signal)
   plugin::ProtocolOptions protocol_options;
   protocol_options.default_database = flags.db_name;
   protocol_options.frame_bytes_max = static_cast<std::size_t>(flags.max_request_mb) << 20;
+  protocol_options.transaction_idle_timeout = absl::Seconds(flags.transaction_timeout);
   if (!flags.username.empty())
     protocol_options.credentials = Credentials(flags.username, flags.password);
   ServerProtocol protocol(engine.get(), std::move(protocol_options));

@@ -115,7 +115,8 @@ class BasicDatabase {
   // Calls `visit` with the document of this id (encoded: alos/document/id.h); false when there is
   // none.
   absl::StatusOr<bool> FindById(std::string_view collection, std::string_view encoded_id,
-                                absl::FunctionRef<void(ValueView)> visit);
+                                absl::FunctionRef<void(ValueView)> visit,
+                                std::optional<std::uint64_t> read_timestamp = std::nullopt);
 
   // Calls `visit` with one document that matches; false when there is none.
   absl::StatusOr<bool> FindOne(std::string_view collection, const Filter& filter,
@@ -131,7 +132,8 @@ class BasicDatabase {
   // when it is not used for ten minutes.
   absl::StatusOr<std::string> FindBatch(std::string_view collection, const Filter& filter,
                                         std::string_view cursor, std::size_t batch_size,
-                                        absl::FunctionRef<bool(ValueView)> visit);
+                                        absl::FunctionRef<bool(ValueView)> visit,
+                                        std::optional<std::uint64_t> read_timestamp = std::nullopt);
 
   // How many documents match. Everything in a collection: O(1). An equality or a range of an
   // indexed field: read off the index.
@@ -221,6 +223,15 @@ class BasicDatabase {
   // Holds a snapshot, for reads at an explicit timestamp. kInvalidArgument for one that is not
   // visible yet, kOutOfRange for one that is older than EngineOptions::history_retention.
   absl::StatusOr<SnapshotRegistry::Pin> PinSnapshot(std::uint64_t timestamp);
+  // What was visible at a time of the past, to a second; kOutOfRange when that is not known.
+  absl::StatusOr<std::uint64_t> TimestampAt(absl::Time time) {
+    const std::optional<std::uint64_t> timestamp = snapshots_.TimestampAt(time);
+    if (timestamp && *timestamp >= snapshots_.floor()) return *timestamp;
+    return absl::OutOfRangeError(absl::StrCat(
+        "the state of ", absl::FormatTime(time),
+        " is not known: it is from before the start, or older than --history-retention (",
+        absl::FormatDuration(snapshots_.retention()), ")"));
+  }
   // Keeps a snapshot for somebody who will come back for it, if within `idle_max`. kOutOfRange when
   // it is gone.
   absl::Status LeaseSnapshot(std::uint64_t timestamp, absl::Duration idle_max);
@@ -244,7 +255,9 @@ class BasicDatabase {
 
   // --- Transactions
 
-  std::unique_ptr<Transaction> BeginTransaction() { return std::make_unique<Transaction>(this); }
+  std::unique_ptr<Transaction> BeginTransaction(const TransactionOptions& options = {}) {
+    return std::make_unique<Transaction>(this, options);
+  }
 
   // --- Operations
 
@@ -358,7 +371,10 @@ class BasicDatabase {
   absl::Status VisitMatches(Collection& collection, const Filter& filter, std::uint64_t timestamp,
                             absl::FunctionRef<bool(ValueView)> visit, Explain* explain = nullptr,
                             bool force_scan = false);
-  // The same without an index.
+  // Counts what matches at `timestamp`, document by document where the indexes cannot.
+  absl::StatusOr<std::uint64_t> CountMatches(Collection& collection, const Filter& filter,
+                                             std::uint64_t timestamp, Explain* explain);
+  // The scan of a collection, without an index.
   absl::Status ScanMatches(Collection& collection, const Filter& filter, std::uint64_t timestamp,
                            absl::FunctionRef<bool(ValueView)> visit, Explain* explain);
 
@@ -413,6 +429,18 @@ class BasicDatabase {
   static const Filter& MatchEverything() {
     static const Filter* const everything = new Filter();
     return *everything;
+  }
+  static absl::Status InsertManyError(const absl::Status& status, std::size_t inserted,
+                                      std::size_t all) {
+    return absl::Status(status.code(),
+                        absl::StrCat("document ", inserted, " of ", all, ": ", status.message(),
+                                     "; the ", inserted, " documents before it are inserted"));
+  }
+  static absl::Status CheckUpdateMany(const Update& update) {
+    if (!update.is_replacement()) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        "a replacement document cannot be applied to many documents; use update operators such as "
+        "$set");
   }
   static absl::Status DuplicateId(const Collection& collection, std::string_view id) {
     return absl::AlreadyExistsError(absl::StrCat("duplicate _id ", engine_internal::DescribeId(id),
@@ -1046,11 +1074,7 @@ InsertManyResult BasicDatabase<Policies>::InsertMany(std::string_view collection
   for (const ValueView document : documents) {
     absl::StatusOr<InsertResult> inserted = InsertOne(collection, document);
     if (!inserted.ok()) {
-      result.status =
-          absl::Status(inserted.status().code(),
-                       absl::StrCat("document ", result.ids.size(), " of ", documents.size(), ": ",
-                                    inserted.status().message(), "; the ", result.ids.size(),
-                                    " documents before it are inserted"));
+      result.status = InsertManyError(inserted.status(), result.ids.size(), documents.size());
       break;
     }
     result.ids.push_back(std::move(inserted->id));
@@ -1060,13 +1084,17 @@ InsertManyResult BasicDatabase<Policies>::InsertMany(std::string_view collection
 }
 
 template <class Policies>
-absl::StatusOr<bool> BasicDatabase<Policies>::FindById(std::string_view collection,
-                                                       std::string_view encoded_id,
-                                                       absl::FunctionRef<void(ValueView)> visit) {
+absl::StatusOr<bool> BasicDatabase<Policies>::FindById(
+    std::string_view collection, std::string_view encoded_id,
+    absl::FunctionRef<void(ValueView)> visit, std::optional<std::uint64_t> read_timestamp) {
   ALOS_RETURN_IF_ERROR(engine_internal::CheckCollectionName(collection));
+  SnapshotRegistry::Pin pin;
+  if (read_timestamp) {
+    ALOS_ASSIGN_OR_RETURN(pin, PinSnapshot(*read_timestamp));
+  }
   // First the guard: what a snapshot read under it sees is kept while it lives.
   const auto guard = context_.epochs->Enter();
-  const std::uint64_t timestamp = durability_->visible_timestamp();
+  const std::uint64_t timestamp = read_timestamp.value_or(durability_->visible_timestamp());
   const Collection* found = collections_.Find(collection);
   if (found == nullptr) return false;
   const std::uint64_t hash = Hash(found->id, encoded_id);
@@ -1763,17 +1791,22 @@ absl::Status BasicDatabase<Policies>::FindSorted(Collection& collection, const F
 template <class Policies>
 absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
     std::string_view collection, const Filter& filter, std::string_view cursor,
-    std::size_t batch_size, absl::FunctionRef<bool(ValueView)> visit) {
+    std::size_t batch_size, absl::FunctionRef<bool(ValueView)> visit,
+    std::optional<std::uint64_t> read_timestamp) {
   if (filter.may_fail() && !filter.reports_errors()) {
     return filter.RunReporting([&](const Filter& reporting) {
-      return FindBatch(collection, reporting, cursor, batch_size, visit);
+      return FindBatch(collection, reporting, cursor, batch_size, visit, read_timestamp);
     });
+  }
+  SnapshotRegistry::Pin first_pin;
+  if (read_timestamp && cursor.empty()) {
+    ALOS_ASSIGN_OR_RETURN(first_pin, PinSnapshot(*read_timestamp));
   }
   const auto guard = context_.epochs->Enter();
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   engine_internal::ScanCursor position;
   if (cursor.empty()) {
-    position.timestamp = durability_->visible_timestamp();
+    position.timestamp = read_timestamp.value_or(durability_->visible_timestamp());
     position.collection = found == nullptr ? 0 : found->id;
     // What an index finds is kept as a list of places; a long list is no better than a scan.
     if (found != nullptr && !filter.id_candidates()) {
@@ -1881,9 +1914,17 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Count(
     if (explain != nullptr) explain->plan = Explain::kPlanNothing;
     return static_cast<std::uint64_t>(found->live_documents.load(std::memory_order_relaxed));
   }
+  return CountMatches(*found, filter, timestamp, explain);
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::CountMatches(Collection& collection,
+                                                                    const Filter& filter,
+                                                                    std::uint64_t timestamp,
+                                                                    Explain* explain) {
   if (!filter.id_candidates()) {
     std::optional<absl::StatusOr<std::uint64_t>> counted =
-        WithIndexes(*found, filter, timestamp, explain, false,
+        WithIndexes(collection, filter, timestamp, explain, false,
                     [&](IndexReader& reader, const IndexPredicate& predicate, const IndexState&) {
                       return reader.CountMatches(filter, predicate);
                     });
@@ -1891,7 +1932,7 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Count(
   }
   std::uint64_t count = 0;
   ALOS_RETURN_IF_ERROR(VisitMatches(
-      *found, filter, timestamp,
+      collection, filter, timestamp,
       [&](ValueView) {
         ++count;
         return true;
@@ -1976,11 +2017,7 @@ template <class Policies>
 absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateMany(std::string_view collection,
                                                                  const Filter& filter,
                                                                  const Update& update) {
-  if (update.is_replacement()) {
-    return absl::InvalidArgumentError(
-        "a replacement document cannot be applied to many documents; use update operators such as "
-        "$set");
-  }
+  ALOS_RETURN_IF_ERROR(CheckUpdateMany(update));
   return UpdateMatches(collection, filter, update, false);
 }
 

@@ -15,6 +15,19 @@
 
 namespace alos {
 
+// What a transaction promises.
+enum class Isolation {
+  // It reads one snapshot, and writes nothing that somebody else has written meanwhile.
+  kSnapshot,
+  // Besides, what it read, and what it looked for and did not find, is the same when it commits: as
+  // if it had happened at once.
+  kSerializable,
+};
+
+struct TransactionOptions {
+  Isolation isolation = Isolation::kSnapshot;
+};
+
 struct EngineOptions {
   // The directory of all databases; made when absent. One engine at a time may have it open.
   std::string data_path;
@@ -45,6 +58,8 @@ struct EngineOptions {
   // For how long a state of the database can be read after it was replaced, by its timestamp, and
   // change feeds can be resumed. Zero: only what is open keeps old versions.
   absl::Duration history_retention = absl::Minutes(5);
+  // What the writes of one transaction may take in memory.
+  std::size_t transaction_bytes_max = std::size_t{256} << 20;
   // A checkpoint of the primary index is written when so much has been appended since the last one.
   std::uint64_t checkpoint_bytes = std::uint64_t{256} << 20;
 };

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,7 +17,9 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,6 +29,11 @@
 #include "alos/base/status_macros.h"
 #include "alos/engine/database.h"
 #include "alos/engine/internal/unique_indexes.h"
+#include "alos/engine/options.h"
+#include "alos/engine/results.h"
+#include "alos/query/filter.h"
+#include "alos/query/internal/sorter.h"
+#include "alos/query/update.h"
 #include "alos/txn/snapshot_registry.h"
 
 namespace alos {
@@ -32,28 +41,39 @@ namespace alos {
 // Reads see the database as it was when the transaction began, and the transaction's own writes.
 // Nothing is visible to others before Commit(), then all of it is at once, in every shard.
 // Of two transactions that write the same document the first to commit wins; the other's Commit()
-// returns kAborted and nothing of it is visible: begin again.
+// returns kAborted, "transaction conflict" with collection and id, and nothing of it is visible:
+// begin again.
+// Isolation::kSerializable: the same goes for what was read. Commit() returns kAborted when another
+// commit since the beginning changed a document that the transaction read, or one that a filter of
+// the transaction matches or matched. A transaction that writes nothing is never refused: it is as
+// if it had happened when it began.
 // Unique indexes: a write that gives a document a key that another one has, among the transaction's
 // own or among all that is committed by then, returns kAlreadyExists; so does Commit() when
 // somebody else has taken a key meanwhile. A key that the transaction has taken from a document is
 // free.
+// Collections: one that a write names is made at once, and stays when the transaction does not
+// commit.
 //
 // Threads: one at a time. Lifetime: ends before its database does; a transaction that is destroyed
 // without Commit() is rolled back, which costs nothing.
 // Durability: as a single write: its commit timestamp says when it may be acknowledged. After a
 // crash either all of it is there or nothing. Errors: after an error of a write the transaction
-// goes on as if the write had not been asked for. Cost: writes are kept in memory until Commit(); a
-// read by filter looks at each of them.
+// goes on as if the write had not been asked for; InsertMany keeps the documents ahead of the one
+// that failed. kResourceExhausted when the writes take more than
+// EngineOptions::transaction_bytes_max.
+// Cost: writes are kept in memory until Commit(); a read by filter looks at each of those to its
+// collection. A serializable one notes what it reads; its Commit() looks at what others have
+// committed since it began, for a moment with all writers waiting if it read by a filter.
 template <class Policies>
 class BasicTransaction {
  public:
   using Database = BasicDatabase<Policies>;
 
-  // What the writes of one transaction may take in memory.
-  static constexpr std::size_t kWritesBytesMax = std::size_t{256} << 20;
-
-  explicit BasicTransaction(Database* database)
-      : database_(database), pin_(database->PinNewest()), snapshot_(pin_.timestamp()) {}
+  explicit BasicTransaction(Database* database, const TransactionOptions& options = {})
+      : database_(database),
+        is_serializable_(options.isolation == Isolation::kSerializable),
+        pin_(database->PinNewest()),
+        snapshot_(pin_.timestamp()) {}
   BasicTransaction(const BasicTransaction&) = delete;
   BasicTransaction& operator=(const BasicTransaction&) = delete;
 
@@ -63,7 +83,11 @@ class BasicTransaction {
                                 absl::FunctionRef<void(ValueView)> visit) {
     ALOS_RETURN_IF_ERROR(CheckActive());
     ALOS_ASSIGN_OR_RETURN(Collection * found, database_->FindCollection(collection));
-    if (found == nullptr) return false;
+    if (found == nullptr) {
+      NoteRead(collection, nullptr, Database::MatchEverything());
+      return false;
+    }
+    NoteKey(found, encoded_id);
     return FindVisible(*found, encoded_id, visit);
   }
 
@@ -81,11 +105,16 @@ class BasicTransaction {
   // Calls `visit` for everything that matches until it returns false.
   absl::Status Find(std::string_view collection, const Filter& filter,
                     absl::FunctionRef<bool(ValueView)> visit) {
-    ALOS_RETURN_IF_ERROR(CheckActive());
-    ALOS_ASSIGN_OR_RETURN(Collection * found, database_->FindCollection(collection));
-    if (found == nullptr) return absl::OkStatus();
-    return VisitMatches(*found, filter, visit);
+    ALOS_ASSIGN_OR_RETURN(Collection * found, BeginRead(collection, filter));
+    return found == nullptr ? absl::OkStatus() : VisitMatches(*found, filter, visit);
   }
+
+  // The same with the order, `skip` and `limit` of a query. Its timestamp and `explain` are left
+  // out of account.
+  absl::Status Find(std::string_view collection, const FindQuery& query,
+                    absl::FunctionRef<bool(ValueView)> visit);
+
+  absl::StatusOr<std::uint64_t> Count(std::string_view collection, const Filter& filter);
 
   absl::StatusOr<InsertResult> InsertOne(std::string_view collection, ValueView document) {
     ALOS_RETURN_IF_ERROR(CheckActive());
@@ -98,44 +127,33 @@ class BasicTransaction {
     return InsertResult{std::move(insertable.id), 0};
   }
 
+  // Inserts in order and stops at the first that fails: the ones before it stay.
+  InsertManyResult InsertMany(std::string_view collection, absl::Span<const ValueView> documents);
+
   absl::StatusOr<UpdateResult> UpdateOne(std::string_view collection, const Filter& filter,
                                          const Update& update) {
-    UpdateResult result;
-    std::string id;
-    std::string raw;
-    ALOS_ASSIGN_OR_RETURN(
-        Collection * found, FindFirst(collection, filter, [&](ValueView current) -> absl::Status {
-          result.matched = 1;
-          ALOS_ASSIGN_OR_RETURN(const bool changed, update.Apply(current, filter, &raw));
-          result.modified = changed ? 1 : 0;
-          ALOS_ASSIGN_OR_RETURN(id, EncodeId(*current.Find("_id")));
-          return absl::OkStatus();
-        }));
-    if (result.modified != 0) ALOS_RETURN_IF_ERROR(Put(*found, id, std::move(raw)));
-    return result;
+    return UpdateMatches(collection, filter, update, true);
+  }
+  // All of them, or, after an error, none.
+  absl::StatusOr<UpdateResult> UpdateMany(std::string_view collection, const Filter& filter,
+                                          const Update& update) {
+    ALOS_RETURN_IF_ERROR(Database::CheckUpdateMany(update));
+    return UpdateMatches(collection, filter, update, false);
   }
 
   absl::StatusOr<DeleteResult> DeleteOne(std::string_view collection, const Filter& filter) {
-    DeleteResult result;
-    std::string id;
-    ALOS_ASSIGN_OR_RETURN(Collection * found,
-                          FindFirst(collection, filter, [&](ValueView current) -> absl::Status {
-                            result.deleted = 1;
-                            ALOS_ASSIGN_OR_RETURN(id, EncodeId(*current.Find("_id")));
-                            return absl::OkStatus();
-                          }));
-    if (result.deleted != 0) ALOS_RETURN_IF_ERROR(Put(*found, id, std::nullopt));
-    return result;
+    return DeleteMatches(collection, filter, true);
+  }
+  absl::StatusOr<DeleteResult> DeleteMany(std::string_view collection, const Filter& filter) {
+    return DeleteMatches(collection, filter, false);
   }
 
   // Returns the commit timestamp (0 when nothing was written). Over, whatever it returns.
   absl::StatusOr<std::uint64_t> Commit();
 
   void Rollback() {
-    writes_.clear();
-    unique_keys_.clear();
-    pin_.Release();
     active_ = false;
+    Clear();
   }
 
  private:
@@ -156,23 +174,65 @@ class BasicTransaction {
                    : absl::FailedPreconditionError("the transaction is over; begin a new one");
   }
 
-  absl::Status Put(Collection& collection, std::string_view id,
-                   std::optional<std::string> document) {
-    const std::size_t size = id.size() + (document ? document->size() : 0);
-    if (writes_bytes_ + size > kWritesBytesMax) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the transaction has written more than ", kWritesBytesMax, " bytes; commit it in parts"));
-    }
+  using Written = std::optional<std::string>;  // nullopt: deleted
+
+  // What a document to be written takes.
+  static std::size_t WriteBytes(std::string_view id, const Written& document) {
+    return sizeof(Key) + sizeof(Written) + id.size() + (document ? document->size() : 0);
+  }
+  absl::Status CheckRoom(std::size_t bytes) const {
+    const std::size_t bytes_max = database_->options_.transaction_bytes_max;
+    if (bytes <= bytes_max) return absl::OkStatus();
+    return absl::ResourceExhaustedError(absl::StrCat("the transaction has written more than ",
+                                                     bytes_max, " bytes; commit it in parts"));
+  }
+
+  absl::Status Put(Collection& collection, std::string_view id, Written document) {
+    const auto own = writes_.find(Key{&collection, std::string(id)});
+    const std::size_t bytes = writes_bytes_ + WriteBytes(id, document) -
+                              (own == writes_.end() ? 0 : WriteBytes(id, own->second));
+    ALOS_RETURN_IF_ERROR(CheckRoom(bytes));
     ALOS_RETURN_IF_ERROR(TakeUniqueKeys(collection, id, document));
-    writes_bytes_ += size;
-    writes_.insert_or_assign(Key{&collection, std::string(id)}, std::move(document));
+    writes_bytes_ = bytes;
+    if (own != writes_.end()) {
+      own->second = std::move(document);
+    } else {
+      writes_.emplace(Key{&collection, std::string(id)}, std::move(document));
+    }
+    return absl::OkStatus();
+  }
+
+  // Writes all of them or, after an error, none.
+  absl::Status PutAll(Collection& collection, std::vector<std::pair<std::string, Written>> all) {
+    if (all.size() == 1) return Put(collection, all[0].first, std::move(all[0].second));
+    // What was there before: nullopt where nothing was.
+    std::vector<std::optional<Written>> before;
+    before.reserve(all.size());
+    for (auto& [id, document] : all) {
+      const auto own = writes_.find(Key{&collection, id});
+      before.push_back(own == writes_.end() ? std::nullopt : std::optional<Written>(own->second));
+      const absl::Status status = Put(collection, id, std::move(document));
+      if (status.ok()) continue;
+      for (std::size_t i = before.size() - 1; i-- > 0;) {
+        const auto written = writes_.find(Key{&collection, all[i].first});
+        writes_bytes_ -= WriteBytes(all[i].first, written->second);
+        if (before[i]) {
+          writes_bytes_ += WriteBytes(all[i].first, *before[i]);
+          written->second = *std::move(before[i]);
+        } else {
+          writes_.erase(written);
+        }
+      }
+      RemakeUniqueKeys();
+      return status;
+    }
     return absl::OkStatus();
   }
 
   // Looks whether the document's keys are free, and notes them in place of those that an earlier
   // write gave to it. An error leaves everything as it is.
   absl::Status TakeUniqueKeys(Collection& collection, std::string_view id,
-                              const std::optional<std::string>& document) {
+                              const Written& document) {
     if (collection.unique.list() == nullptr) return absl::OkStatus();
     database_->unique_->Prepare(&collection);
     const auto guard = database_->context_.epochs->Enter();
@@ -186,7 +246,7 @@ class BasicTransaction {
           .IgnoreError();
     }
     const auto name = [&](std::size_t index, std::string_view key) {
-      return absl::StrCat(collection.id, " ", (*list)[index]->definition.name(), " ", key);
+      return UniqueKeyName(collection, *list, index, key);
     };
     if (document) {
       const ValueView view = ValueView::FromTrusted(*document);
@@ -221,6 +281,69 @@ class BasicTransaction {
     return absl::OkStatus();
   }
 
+  static std::string UniqueKeyName(const Collection& collection,
+                                   const engine_internal::UniqueIndexList& list, std::size_t index,
+                                   std::string_view key) {
+    return absl::StrCat(collection.id, " ", list[index]->definition.name(), " ", key);
+  }
+
+  // The keys of all that is written, from the documents.
+  void RemakeUniqueKeys() {
+    unique_keys_.clear();
+    const auto guard = database_->context_.epochs->Enter();
+    for (const auto& [key, document] : writes_) {
+      const engine_internal::UniqueIndexList* list = key.collection->unique.list();
+      if (list == nullptr || !document) continue;
+      engine_internal::UniqueKeys keys;
+      engine_internal::AppendUniqueKeys(*list, ValueView::FromTrusted(*document), &keys)
+          .IgnoreError();
+      for (std::size_t i = 0; i < keys.size(); ++i) {
+        for (const std::string& one : keys[i])
+          unique_keys_.insert_or_assign(UniqueKeyName(*key.collection, *list, i, one), key.id);
+      }
+    }
+  }
+
+  // Notes, for a serializable transaction, that a document was looked at.
+  void NoteKey(Collection* collection, std::string_view id) {
+    if (!is_serializable_) return;
+    if (read_keys_.size() >= kReadKeysMax) {
+      // Of the collection with so many it is simpler to say that all of it was read.
+      NoteRead(collection->name, collection, Database::MatchEverything());
+      for (auto key = read_keys_.lower_bound(Key{collection, std::string()});
+           key != read_keys_.end() && key->collection == collection;) {
+        key = read_keys_.erase(key);
+      }
+      return;
+    }
+    const auto all = whole_reads_.find(collection->name);
+    if (all == whole_reads_.end()) read_keys_.insert(Key{collection, std::string(id)});
+  }
+
+  // The same for a filter. `collection`: nullptr when there is none of that name.
+  void NoteRead(std::string_view name, Collection* collection, const Filter& filter) {
+    if (!is_serializable_ || whole_reads_.contains(name)) return;
+    if (collection != nullptr && filter.id_candidates()) {
+      for (const std::string& id : *filter.id_candidates()) NoteKey(collection, id);
+      return;
+    }
+    if (filter.matches_everything() || predicates_.size() >= kPredicatesMax) {
+      whole_reads_.emplace(name);
+      std::erase_if(predicates_, [&](const Predicate& other) { return other.name == name; });
+      predicates_.push_back({std::string(name), collection, Database::MatchEverything()});
+      return;
+    }
+    predicates_.push_back({std::string(name), collection, filter});
+  }
+
+  // What comes before each read by a filter; nullptr when there is no such collection.
+  absl::StatusOr<Collection*> BeginRead(std::string_view collection, const Filter& filter) {
+    ALOS_RETURN_IF_ERROR(CheckActive());
+    ALOS_ASSIGN_OR_RETURN(Collection * found, database_->FindCollection(collection));
+    NoteRead(collection, found, filter);
+    return found;
+  }
+
   absl::StatusOr<bool> FindVisible(Collection& collection, std::string_view id,
                                    absl::FunctionRef<void(ValueView)> visit) {
     const auto own = writes_.find(Key{&collection, std::string(id)});
@@ -228,6 +351,11 @@ class BasicTransaction {
       if (own->second) visit(ValueView::FromTrusted(*own->second));
       return own->second.has_value();
     }
+    return FindInSnapshot(collection, id, visit);
+  }
+
+  absl::StatusOr<bool> FindInSnapshot(Collection& collection, std::string_view id,
+                                      absl::FunctionRef<void(ValueView)> visit) {
     const auto guard = database_->context_.epochs->Enter();
     const std::uint64_t hash = database_->Hash(collection.id, id);
     Shard& shard = database_->ShardOf(hash);
@@ -265,42 +393,272 @@ class BasicTransaction {
     return status;
   }
 
-  // Calls `take` with the first match, and returns its collection; nullptr when nothing matches.
-  absl::StatusOr<Collection*> FindFirst(std::string_view collection, const Filter& filter,
-                                        absl::FunctionRef<absl::Status(ValueView)> take) {
-    ALOS_RETURN_IF_ERROR(CheckActive());
-    ALOS_ASSIGN_OR_RETURN(Collection * found, database_->FindCollection(collection));
-    if (found == nullptr) return found;
-    absl::Status taken;
+  // Calls `change(document, id, *written) -> StatusOr<bool>` with each match, or only the first
+  // one, and writes what it made if it returns true.
+  template <class Change>
+  absl::StatusOr<UpdateResult> ChangeMatches(std::string_view collection, const Filter& filter,
+                                             bool once, Change&& change) {
+    ALOS_ASSIGN_OR_RETURN(Collection * found, BeginRead(collection, filter));
+    UpdateResult result;
+    if (found == nullptr) return result;
+    std::vector<std::pair<std::string, Written>> changed;
+    std::size_t bytes = 0;
+    absl::Status status;
+    const auto take = [&](ValueView document) -> absl::Status {
+      ++result.matched;
+      ALOS_ASSIGN_OR_RETURN(std::string id, EncodeId(document.Find("_id").value_or(ValueView())));
+      Written written;
+      ALOS_ASSIGN_OR_RETURN(const bool is_changed, change(document, &written));
+      if (!is_changed) return absl::OkStatus();
+      bytes += WriteBytes(id, written);
+      ALOS_RETURN_IF_ERROR(CheckRoom(bytes));
+      changed.emplace_back(std::move(id), std::move(written));
+      return absl::OkStatus();
+    };
     ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, [&](ValueView document) {
-      taken = take(document);
-      return false;
+      status = take(document);
+      return status.ok() && !once;
     }));
-    ALOS_RETURN_IF_ERROR(taken);
-    return found;
+    ALOS_RETURN_IF_ERROR(status);
+    result.modified = changed.size();
+    if (!changed.empty()) ALOS_RETURN_IF_ERROR(PutAll(*found, std::move(changed)));
+    return result;
   }
 
+  absl::StatusOr<UpdateResult> UpdateMatches(std::string_view collection, const Filter& filter,
+                                             const Update& update, bool once) {
+    return ChangeMatches(collection, filter, once,
+                         [&](ValueView current, Written* written) -> absl::StatusOr<bool> {
+                           return update.Apply(current, filter, &written->emplace());
+                         });
+  }
+  absl::StatusOr<DeleteResult> DeleteMatches(std::string_view collection, const Filter& filter,
+                                             bool once) {
+    ALOS_ASSIGN_OR_RETURN(
+        const UpdateResult result,
+        ChangeMatches(collection, filter, once,
+                      [](ValueView, Written*) -> absl::StatusOr<bool> { return true; }));
+    return DeleteResult{result.modified, 0};
+  }
+
+  static absl::Status Conflict(const Collection& collection, std::string_view id,
+                               std::string_view what) {
+    return absl::AbortedError(absl::StrCat(
+        "transaction conflict: document ", engine_internal::DescribeId(id), " of collection '",
+        collection.name, "' ", what, "; begin the transaction again"));
+  }
+
+  // Whether what was read is what it would read now. `until`: of each shard, how far it has been
+  // looked at by an earlier call; empty at first. Inside an epoch guard; the last call with the
+  // writer roles of the shards.
+  absl::Status ValidateReads(std::vector<std::uint64_t>* until);
+  absl::Status ValidateRecord(Shard& shard, std::uint64_t offset, const RecordView& record,
+                              absl::Span<Collection* const> collections);
+  absl::StatusOr<std::uint64_t> CommitWrites();
+
+  void Clear() {
+    writes_.clear();
+    unique_keys_.clear();
+    read_keys_.clear();
+    predicates_.clear();
+    whole_reads_.clear();
+    pin_.Release();
+  }
+
+  // A filter that was asked; `collection`: nullptr when there was none.
+  struct Predicate {
+    std::string name;
+    Collection* collection;
+    Filter filter;
+  };
+
+  static constexpr std::size_t kReadKeysMax = 1'000'000;
+  static constexpr std::size_t kPredicatesMax = 10'000;
+
   Database* const database_;
+  const bool is_serializable_;
   SnapshotRegistry::Pin pin_;
   const std::uint64_t snapshot_;
   bool active_ = true;
   std::size_t writes_bytes_ = 0;
-  absl::btree_map<Key, std::optional<std::string>> writes_;  // nullopt: deleted
+  absl::btree_map<Key, Written> writes_;
   // Of the documents written: collection, index and key, and the id that has it.
   absl::flat_hash_map<std::string, std::string> unique_keys_;
+  // What a serializable one has read.
+  absl::btree_set<Key> read_keys_;
+  std::vector<Predicate> predicates_;
+  absl::flat_hash_set<std::string> whole_reads_;  // names of collections
 };
 
 // ---- Readers of the API may stop here. ----
 
 template <class Policies>
+absl::Status BasicTransaction<Policies>::Find(std::string_view collection, const FindQuery& query,
+                                              absl::FunctionRef<bool(ValueView)> visit) {
+  const Filter& filter = query.filter != nullptr ? *query.filter : Database::MatchEverything();
+  ALOS_ASSIGN_OR_RETURN(Collection * found, BeginRead(collection, filter));
+  if (!query.hint.empty()) ALOS_RETURN_IF_ERROR(database_->CheckHint(collection, query.hint));
+  if (found == nullptr) return absl::OkStatus();
+  std::uint64_t position = 0;
+  std::uint64_t visited = 0;
+  const auto show = [&](ValueView document) {
+    if (position++ < query.skip) return true;
+    return visit(document) && ++visited != query.limit;
+  };
+  if (query.sort == nullptr) return VisitMatches(*found, filter, show);
+  const bool is_bounded =
+      query.limit != 0 && query.limit <= std::numeric_limits<std::uint64_t>::max() - query.skip;
+  query_internal::Sorter sorter(
+      query.sort, is_bounded ? query.skip + query.limit : std::numeric_limits<std::uint64_t>::max(),
+      query.sort_bytes_max, 0);
+  absl::Status added;
+  ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, [&](ValueView document) {
+    added = sorter.Add(document);
+    return added.ok();
+  }));
+  ALOS_RETURN_IF_ERROR(added);
+  sorter.Finish(show);
+  return absl::OkStatus();
+}
+
+// What matches in the snapshot, and then what the own writes make of it.
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Count(std::string_view collection,
+                                                                const Filter& filter) {
+  ALOS_ASSIGN_OR_RETURN(Collection * found, BeginRead(collection, filter));
+  if (found == nullptr) return std::uint64_t{0};
+  std::uint64_t count = 0;
+  if (filter.may_fail()) {
+    ALOS_RETURN_IF_ERROR(VisitMatches(*found, filter, [&](ValueView) {
+      ++count;
+      return true;
+    }));
+    return count;
+  }
+  const auto guard = database_->context_.epochs->Enter();
+  ALOS_ASSIGN_OR_RETURN(count, database_->CountMatches(*found, filter, snapshot_, nullptr));
+  for (auto own = writes_.lower_bound(Key{found, std::string()});
+       own != writes_.end() && own->first.collection == found; ++own) {
+    if (own->second && filter.Matches(ValueView::FromTrusted(*own->second))) ++count;
+    bool matched = false;
+    ALOS_RETURN_IF_ERROR(FindInSnapshot(*found, own->first.id, [&](ValueView document) {
+                           matched = filter.Matches(document);
+                         }).status());
+    if (matched) --count;
+  }
+  return count;
+}
+
+template <class Policies>
+InsertManyResult BasicTransaction<Policies>::InsertMany(std::string_view collection,
+                                                        absl::Span<const ValueView> documents) {
+  InsertManyResult result;
+  for (const ValueView document : documents) {
+    absl::StatusOr<InsertResult> inserted = InsertOne(collection, document);
+    if (!inserted.ok()) {
+      result.status =
+          Database::InsertManyError(inserted.status(), result.ids.size(), documents.size());
+      break;
+    }
+    result.ids.push_back(std::move(inserted->id));
+  }
+  return result;
+}
+
+template <class Policies>
+absl::Status BasicTransaction<Policies>::ValidateReads(std::vector<std::uint64_t>* until) {
+  if (until->empty()) {
+    until->assign(database_->shards_.size(), 0);
+  } else {
+    // The last call.
+    for (const Key& key : read_keys_) {
+      const std::uint64_t hash = database_->Hash(key.collection->id, key.id);
+      Shard& shard = database_->ShardOf(hash);
+      const std::uint64_t newest = shard.FindNewest(key.collection->id, key.id, hash);
+      if (shard.HasChangedSince(newest, snapshot_))
+        return Conflict(*key.collection, key.id, "was read and then written by another commit");
+    }
+  }
+  if (predicates_.empty()) return absl::OkStatus();
+  // A collection may have been made meanwhile.
+  std::vector<Collection*> collections;
+  for (const Predicate& predicate : predicates_)
+    collections.push_back(database_->collections_.Find(predicate.name));
+  for (std::size_t i = 0; i < predicates_.size(); ++i) {
+    if (predicates_[i].collection != nullptr && predicates_[i].collection != collections[i]) {
+      return absl::AbortedError(
+          absl::StrCat("transaction conflict: collection '", predicates_[i].name,
+                       "' was read and then dropped; begin the transaction again"));
+    }
+  }
+  for (std::size_t i = 0; i < database_->shards_.size(); ++i) {
+    Shard& shard = *database_->shards_[i];
+    if (!shard.MayBeNewerThan(snapshot_)) continue;
+    absl::Status status;
+    ALOS_ASSIGN_OR_RETURN(
+        (*until)[i], shard.ForEachNewer(snapshot_, (*until)[i], 0,
+                                        [&](std::uint64_t offset, const RecordView& record) {
+                                          status =
+                                              ValidateRecord(shard, offset, record, collections);
+                                          return status.ok();
+                                        }));
+    ALOS_RETURN_IF_ERROR(status);
+  }
+  return absl::OkStatus();
+}
+
+// A record newer than the snapshot. It matters if it is the newest one of its document, which, or
+// the version in the snapshot, matches a filter. `collections`: of the predicates, as they are now.
+template <class Policies>
+absl::Status BasicTransaction<Policies>::ValidateRecord(Shard& shard, std::uint64_t offset,
+                                                        const RecordView& record,
+                                                        absl::Span<Collection* const> collections) {
+  const RecordHeader& header = record.header();
+  if (header.kind != RecordKind::kPut && header.kind != RecordKind::kDelete)
+    return absl::OkStatus();
+  bool is_looked_at = false;
+  bool is_current = false;
+  for (std::size_t i = 0; i < predicates_.size(); ++i) {
+    if (collections[i] == nullptr || collections[i]->id != header.collection) continue;
+    if (!is_looked_at) {
+      is_looked_at = true;
+      const std::uint64_t hash = database_->Hash(header.collection, record.id());
+      is_current = shard.FindNewest(header.collection, record.id(), hash) == offset &&
+                   shard.HasChangedSince(offset, snapshot_);
+    }
+    if (!is_current) return absl::OkStatus();
+    bool matches = false;
+    const auto look = [&](ValueView document) {
+      absl::Status error;  // an expression that fails says nothing: it might match
+      matches = matches || predicates_[i].filter.Matches(document, &error) || !error.ok();
+    };
+    if (header.kind == RecordKind::kPut) ALOS_RETURN_IF_ERROR(shard.VisitDocument(offset, look));
+    if (!matches) ALOS_RETURN_IF_ERROR(FindInSnapshot(*collections[i], record.id(), look).status());
+    if (matches) {
+      return Conflict(*collections[i], record.id(),
+                      "matches a filter of the transaction, or did, and was written by another "
+                      "commit");
+    }
+  }
+  return absl::OkStatus();
+}
+
+template <class Policies>
 absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
   ALOS_RETURN_IF_ERROR(CheckActive());
   active_ = false;
+  absl::StatusOr<std::uint64_t> committed = CommitWrites();
+  Clear();
+  return committed;
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites() {
   if (writes_.empty()) return std::uint64_t{0};
 
   struct Pending {
     const Key* key;
-    const std::optional<std::string>* document;
+    const Written* document;
     std::uint64_t hash;
     Shard* shard;
     bool was_live = false;
@@ -316,18 +674,33 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
     if (document) database_->Encode(*document, &added.body);
   }
   for (const Pending& one : pending) database_->unique_->Prepare(one.key->collection);
-  // One order for all, so that two commits cannot wait for each other.
+  const auto in_order = [](std::vector<Shard*>* shards) {
+    std::sort(shards->begin(), shards->end(),
+              [](const Shard* a, const Shard* b) { return a->number() < b->number(); });
+    shards->erase(std::unique(shards->begin(), shards->end()), shards->end());
+  };
   std::vector<Shard*> shards;
   shards.reserve(pending.size());
   for (const Pending& one : pending) shards.push_back(one.shard);
-  std::sort(shards.begin(), shards.end(),
-            [](const Shard* a, const Shard* b) { return a->number() < b->number(); });
-  shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
+  in_order(&shards);
+  // What was read must not change before we are done, either. A filter may match anywhere.
+  std::vector<Shard*> locked = shards;
+  if (!predicates_.empty()) {
+    locked.clear();
+    for (const auto& shard : database_->shards_) locked.push_back(shard.get());
+  }
+  for (const Key& key : read_keys_)
+    locked.push_back(&database_->ShardOf(database_->Hash(key.collection->id, key.id)));
+  in_order(&locked);
 
   const auto guard = database_->context_.epochs->Enter();
+  // Most of what others have committed is looked at while they go on.
+  std::vector<std::uint64_t> validated;
+  if (is_serializable_) ALOS_RETURN_IF_ERROR(ValidateReads(&validated));
+  // One order for all, so that two commits cannot wait for each other.
   std::vector<std::unique_ptr<absl::MutexLock>> locks;
-  locks.reserve(shards.size());
-  for (Shard* shard : shards) locks.push_back(std::make_unique<absl::MutexLock>(&shard->writer()));
+  locks.reserve(locked.size());
+  for (Shard* shard : locked) locks.push_back(std::make_unique<absl::MutexLock>(&shard->writer()));
   const auto discard = [&](absl::Status status) {
     for (Shard* shard : shards) shard->Discard();
     return status;
@@ -340,19 +713,19 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
     one.write.previous = one.shard->FindNewest(one.key->collection->id, one.key->id, one.hash);
     ALOS_RETURN_IF_ERROR(
         one.shard->CheckDamage(one.key->collection->id, one.key->id, one.write.previous));
-    if (one.write.previous != 0 &&
-        RecordView(one.shard->log()->At(one.write.previous)).header().commit_timestamp >
-            snapshot_) {
-      return absl::AbortedError(
-          absl::StrCat("transaction conflict: document ", engine_internal::DescribeId(one.key->id),
-                       " of collection '", one.key->collection->name,
-                       "' was written by another commit; begin the transaction again"));
+    if (one.shard->HasChangedSince(one.write.previous, snapshot_))
+      return Conflict(*one.key->collection, one.key->id, "was written by another commit");
+    if (database_->collections_.Find(one.key->collection->name) != one.key->collection) {
+      return absl::AbortedError(absl::StrCat("transaction conflict: collection '",
+                                             one.key->collection->name,
+                                             "' was dropped; begin the transaction again"));
     }
     one.was_live = one.shard->IsLive(one.write.previous);
     // Inserted and deleted again, or deleted by a conflict-free earlier commit: nothing to record.
     if (one.document->has_value() || one.was_live) ++count;
   }
   if (count == 0) return std::uint64_t{0};
+  if (is_serializable_) ALOS_RETURN_IF_ERROR(ValidateReads(&validated));
 
   engine_internal::UniqueWrite unique_write;
   for (Pending& one : pending) {

@@ -65,6 +65,12 @@ struct ClientFindOptions {
   std::optional<ValueView> projection = std::nullopt;  // a document, in place of `fields`
   std::string hint = {};                               // the name of an index that there must be
   bool force_scan = false;                             // use no index
+  std::optional<std::uint64_t> read_timestamp = std::nullopt;  // a state of the past
+};
+
+struct ClientTransactionOptions {
+  // What was read is validated at the commit, too: as if the transaction had happened at once.
+  bool serializable = false;
 };
 
 struct ClientIndex {
@@ -155,8 +161,9 @@ class BasicClient {
   absl::Status FindStream(std::string_view collection, ValueView query, std::size_t batch_size,
                           absl::FunctionRef<bool(ValueView)> visit,
                           const ClientFindOptions& options = {});
-  absl::StatusOr<std::vector<EncodedDocument>> Aggregate(std::string_view collection,
-                                                         ValueView pipeline);
+  absl::StatusOr<std::vector<EncodedDocument>> Aggregate(
+      std::string_view collection, ValueView pipeline,
+      std::optional<std::uint64_t> read_timestamp = std::nullopt);
   // As FindStream.
   absl::Status AggregateStream(std::string_view collection, ValueView pipeline,
                                std::size_t batch_size, absl::FunctionRef<bool(ValueView)> visit);
@@ -168,7 +175,8 @@ class BasicClient {
   absl::StatusOr<EncodedDocument> Explain(Operation operation, std::string_view collection,
                                           ValueView arguments);
   // The documents that match; all, in O(1), for an empty query.
-  absl::StatusOr<std::uint64_t> Count(std::string_view collection, ValueView query);
+  absl::StatusOr<std::uint64_t> Count(std::string_view collection, ValueView query,
+                                      std::optional<std::uint64_t> read_timestamp = std::nullopt);
   absl::StatusOr<std::uint64_t> Count(std::string_view collection);
 
   // How many documents matched (update) or went (delete). `update`: operators, a replacement or (an
@@ -195,7 +203,9 @@ class BasicClient {
   // Everything acknowledged so far is on stable storage when this returns.
   absl::Status Flush();
   absl::StatusOr<EncodedDocument> Stats();
-  absl::StatusOr<std::uint64_t> ReadTimestamp();
+  // Of the newest state, or of one of the past: for reads at a `read_timestamp`. The server keeps
+  // the past for its --history-retention.
+  absl::StatusOr<std::uint64_t> ReadTimestamp(absl::Duration ago = absl::ZeroDuration());
 
   // Returns when the index is built.
   absl::StatusOr<ClientIndexResult> CreateIndex(std::string_view collection,
@@ -213,7 +223,8 @@ class BasicClient {
       absl::Span<const ClientBatchRequest> requests);
 
   // Holds a connection until it is committed, rolled back or destroyed.
-  absl::StatusOr<std::unique_ptr<Transaction>> BeginTransaction();
+  absl::StatusOr<std::unique_ptr<Transaction>> BeginTransaction(
+      const ClientTransactionOptions& options = {});
 
   // Any operation: the encoded result, nil if the server sent none. `is_read`: may be sent again.
   absl::StatusOr<EncodedDocument> Call(Operation operation, std::string_view collection,
@@ -266,10 +277,20 @@ class BasicClient<Ciphers>::Transaction {
                                                          ValueView query);
   absl::StatusOr<std::optional<EncodedDocument>> FindById(std::string_view collection,
                                                           ValueView id);
+  absl::StatusOr<std::vector<EncodedDocument>> Find(std::string_view collection, ValueView query,
+                                                    const ClientFindOptions& options = {});
+  absl::StatusOr<std::uint64_t> Count(std::string_view collection, ValueView query);
   absl::StatusOr<std::string> InsertOne(std::string_view collection, ValueView document);
+  // Stops at the first that fails: the ones ahead of it stay.
+  absl::StatusOr<std::vector<std::string>> InsertMany(std::string_view collection,
+                                                      absl::Span<const ValueView> documents);
   absl::StatusOr<std::uint64_t> UpdateOne(std::string_view collection, ValueView filter,
                                           ValueView update);
+  // All that match or, after an error, none.
+  absl::StatusOr<std::uint64_t> UpdateMany(std::string_view collection, ValueView filter,
+                                           ValueView update);
   absl::StatusOr<std::uint64_t> DeleteOne(std::string_view collection, ValueView filter);
+  absl::StatusOr<std::uint64_t> DeleteMany(std::string_view collection, ValueView filter);
   absl::Status Commit();
   absl::Status Rollback();
 
@@ -281,6 +302,12 @@ class BasicClient<Ciphers>::Transaction {
   absl::StatusOr<EncodedDocument> Call(Operation operation, std::string_view collection,
                                        std::string_view name_1 = "", ValueView value_1 = {},
                                        std::string_view name_2 = "", ValueView value_2 = {});
+  // `arguments`: encoded, without the id of the transaction.
+  absl::StatusOr<EncodedDocument> CallWith(Operation operation, std::string_view collection,
+                                           std::string_view arguments);
+  absl::StatusOr<std::uint64_t> CallForCount(Operation operation, std::string_view collection,
+                                             std::string_view name_1, ValueView value_1,
+                                             std::string_view name_2 = "", ValueView value_2 = {});
   void Finish(bool connection_usable) {
     client_->Release(connection_usable ? std::move(connection_) : nullptr);
     connection_ = nullptr;
@@ -374,6 +401,7 @@ inline std::string FindArguments(ValueView query, const ClientFindOptions& optio
   } else if (!options.hint.empty()) {
     builder.Key("hint").String(options.hint);
   }
+  if (options.read_timestamp) builder.Key("read_timestamp").Uint(*options.read_timestamp);
   builder.EndDocument();
   return args;
 }
@@ -391,6 +419,11 @@ std::string With(ValueView arguments, std::string_view name, AppendValue&& appen
   append(builder);
   builder.EndDocument();
   return args;
+}
+
+inline std::string WithTimestamp(std::string_view arguments, std::uint64_t timestamp) {
+  return With(ValueView::FromTrusted(arguments), "read_timestamp",
+              [&](Builder& builder) { builder.Uint(timestamp); });
 }
 
 }  // namespace net_internal
@@ -710,17 +743,19 @@ absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::ExplainAggregate(std::stri
 
 template <class Ciphers>
 absl::StatusOr<std::vector<EncodedDocument>> BasicClient<Ciphers>::Aggregate(
-    std::string_view collection, ValueView pipeline) {
-  const std::string args = net_internal::Arguments("pipeline", pipeline);
+    std::string_view collection, ValueView pipeline, std::optional<std::uint64_t> read_timestamp) {
+  std::string args = net_internal::Arguments("pipeline", pipeline);
+  if (read_timestamp) args = net_internal::WithTimestamp(args, *read_timestamp);
   ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kAggregate, collection,
                                                        ValueView::FromTrusted(args), true));
   return net_internal::ElementsOf(ValueView::FromTrusted(result));
 }
 
 template <class Ciphers>
-absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Count(std::string_view collection,
-                                                          ValueView query) {
-  const std::string args = net_internal::Arguments("query", query);
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Count(
+    std::string_view collection, ValueView query, std::optional<std::uint64_t> read_timestamp) {
+  std::string args = net_internal::Arguments("query", query);
+  if (read_timestamp) args = net_internal::WithTimestamp(args, *read_timestamp);
   return CallForNumber(Operation::kFindManyCount, collection, ValueView::FromTrusted(args), true,
                        "n");
 }
@@ -847,8 +882,13 @@ absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Stats() {
 }
 
 template <class Ciphers>
-absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::ReadTimestamp() {
-  const std::string args = net_internal::Arguments("", {});
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::ReadTimestamp(absl::Duration ago) {
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument();
+  if (ago > absl::ZeroDuration())
+    builder.Key("seconds_ago").Uint(static_cast<std::uint64_t>(absl::ToInt64Seconds(ago)));
+  builder.EndDocument();
   return CallForNumber(Operation::kReadTimestamp, "", ValueView::FromTrusted(args), true, "ts");
 }
 
@@ -950,10 +990,12 @@ absl::StatusOr<std::vector<absl::StatusOr<EncodedDocument>>> BasicClient<Ciphers
 
 template <class Ciphers>
 absl::StatusOr<std::unique_ptr<typename BasicClient<Ciphers>::Transaction>>
-BasicClient<Ciphers>::BeginTransaction() {
+BasicClient<Ciphers>::BeginTransaction(const ClientTransactionOptions& options) {
   const absl::Time deadline = absl::Now() + options_.request_timeout;
   ALOS_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Acquire(deadline));
-  const std::string args = net_internal::Arguments("", {});
+  const std::string args = options.serializable
+                               ? net_internal::StringArguments("isolation", "serializable")
+                               : net_internal::Arguments("", {});
   bool usable = false;
   const absl::StatusOr<std::string> result =
       CallOn(*connection, Operation::kBeginTransaction, "", ValueView::FromTrusted(args), deadline,
@@ -978,13 +1020,15 @@ template <class Ciphers>
 absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Transaction::Call(
     Operation operation, std::string_view collection, std::string_view name_1, ValueView value_1,
     std::string_view name_2, ValueView value_2) {
+  return CallWith(operation, collection, net_internal::Arguments(name_1, value_1, name_2, value_2));
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Transaction::CallWith(
+    Operation operation, std::string_view collection, std::string_view arguments) {
   if (!open_) return absl::FailedPreconditionError("the transaction is over");
-  std::string args;
-  Builder builder(&args);
-  builder.StartDocument().Key("tx_id").String(id_);
-  if (!name_1.empty()) builder.Key(name_1).Raw(value_1);
-  if (!name_2.empty()) builder.Key(name_2).Raw(value_2);
-  builder.EndDocument();
+  const std::string args = net_internal::With(ValueView::FromTrusted(arguments), "tx_id",
+                                              [&](Builder& builder) { builder.String(id_); });
   bool usable = false;
   absl::StatusOr<EncodedDocument> result =
       client_->CallOn(*connection_, operation, collection, ValueView::FromTrusted(args),
@@ -1026,19 +1070,66 @@ absl::StatusOr<std::string> BasicClient<Ciphers>::Transaction::InsertOne(
 }
 
 template <class Ciphers>
+absl::StatusOr<std::vector<EncodedDocument>> BasicClient<Ciphers>::Transaction::Find(
+    std::string_view collection, ValueView query, const ClientFindOptions& options) {
+  ALOS_ASSIGN_OR_RETURN(const std::string result,
+                        CallWith(Operation::kTransactionFind, collection,
+                                 net_internal::FindArguments(query, options, options.limit)));
+  return net_internal::ElementsOf(ValueView::FromTrusted(result));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::vector<std::string>> BasicClient<Ciphers>::Transaction::InsertMany(
+    std::string_view collection, absl::Span<const ValueView> documents) {
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument(1).Key("docs").StartArray(documents.size());
+  for (const ValueView document : documents) builder.Raw(document);
+  builder.EndArray().EndDocument();
+  ALOS_ASSIGN_OR_RETURN(const std::string result,
+                        CallWith(Operation::kTransactionInsertMany, collection, args));
+  return net_internal::ElementsOf(ValueView::FromTrusted(result).Find("ids"));
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Transaction::CallForCount(
+    Operation operation, std::string_view collection, std::string_view name_1, ValueView value_1,
+    std::string_view name_2, ValueView value_2) {
+  ALOS_ASSIGN_OR_RETURN(const std::string result,
+                        Call(operation, collection, name_1, value_1, name_2, value_2));
+  return net_internal::NumberIn(result, "count");
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Transaction::Count(std::string_view collection,
+                                                                       ValueView query) {
+  return CallForCount(Operation::kTransactionCount, collection, "query", query);
+}
+
+template <class Ciphers>
 absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Transaction::UpdateOne(
     std::string_view collection, ValueView filter, ValueView update) {
-  ALOS_ASSIGN_OR_RETURN(const std::string result, Call(Operation::kTransactionUpdateOne, collection,
-                                                       "filter", filter, "update", update));
-  return net_internal::NumberIn(result, "count");
+  return CallForCount(Operation::kTransactionUpdateOne, collection, "filter", filter, "update",
+                      update);
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Transaction::UpdateMany(
+    std::string_view collection, ValueView filter, ValueView update) {
+  return CallForCount(Operation::kTransactionUpdateMany, collection, "filter", filter, "update",
+                      update);
 }
 
 template <class Ciphers>
 absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Transaction::DeleteOne(
     std::string_view collection, ValueView filter) {
-  ALOS_ASSIGN_OR_RETURN(const std::string result,
-                        Call(Operation::kTransactionDeleteOne, collection, "filter", filter));
-  return net_internal::NumberIn(result, "count");
+  return CallForCount(Operation::kTransactionDeleteOne, collection, "filter", filter);
+}
+
+template <class Ciphers>
+absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Transaction::DeleteMany(
+    std::string_view collection, ValueView filter) {
+  return CallForCount(Operation::kTransactionDeleteMany, collection, "filter", filter);
 }
 
 template <class Ciphers>

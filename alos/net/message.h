@@ -63,6 +63,15 @@ enum class Operation : std::uint8_t {
   kFindManyStream = 39,
   kFindPaginated = 40,
   kAggregateStream = 41,
+  // Not of the published clients.
+  kTransactionFind = 128,
+  kTransactionInsertMany = 129,
+  kTransactionUpdateMany = 130,
+  kTransactionDeleteMany = 131,
+  kTransactionCount = 132,
+  kChanges = 133,
+  kOpenSession = 134,
+  kRequestOutcome = 135,
 };
 
 // The name of an operation as clients know it ("InsertOne"), "" for a number that is none.
@@ -203,6 +212,22 @@ inline std::string_view OperationName(Operation operation) {
       return "FindPaginated";
     case Operation::kAggregateStream:
       return "AggregateStream";
+    case Operation::kTransactionFind:
+      return "TxFind";
+    case Operation::kTransactionInsertMany:
+      return "TxInsertMany";
+    case Operation::kTransactionUpdateMany:
+      return "TxUpdateMany";
+    case Operation::kTransactionDeleteMany:
+      return "TxDeleteMany";
+    case Operation::kTransactionCount:
+      return "TxCount";
+    case Operation::kChanges:
+      return "Changes";
+    case Operation::kOpenSession:
+      return "OpenSession";
+    case Operation::kRequestOutcome:
+      return "RequestOutcome";
   }
   return "";
 }

@@ -159,6 +159,17 @@ class SnapshotRegistry {
     while (samples_.size() > 1 && samples_[1].time + retention_ <= now) samples_.pop_front();
   }
 
+  // What was visible at a time of the past; nullopt when that is not known. Right to a second.
+  std::optional<std::uint64_t> TimestampAt(absl::Time time) {
+    absl::MutexLock lock(&leases_mutex_);
+    std::optional<std::uint64_t> found;
+    for (const Sample& sample : samples_) {
+      if (sample.time > time) break;
+      found = sample.timestamp;
+    }
+    return found;
+  }
+
   // The oldest timestamp that can be read by whoever asks for it from now on.
   std::uint64_t floor() const { return floor_.load(std::memory_order_acquire); }
 

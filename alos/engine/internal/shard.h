@@ -29,6 +29,7 @@
 #include "alos/base/status_macros.h"
 #include "alos/document/value.h"
 #include "alos/engine/internal/describe_id.h"
+#include "alos/engine/internal/log_marks.h"
 #include "alos/engine/internal/stored_body.h"
 #include "alos/index/primary_checkpoint.h"
 #include "alos/index/primary_index.h"
@@ -131,7 +132,8 @@ class Shard {
                                       std::uint64_t transactions_complete_until,
                                       OnTransaction&& on_transaction) {
     collections_.clear();
-    stale_bytes_ = newest_timestamp_ = checkpointed_end_ = 0;
+    stale_bytes_ = checkpointed_end_ = 0;
+    newest_timestamp_ = 0;
     std::uint64_t from = Log::kFirstRecordOffset;
     if (checkpoint != nullptr) {
       index_.Reset(checkpoint->slots, checkpoint->keys);
@@ -148,12 +150,14 @@ class Shard {
       const std::vector<std::uint64_t> empty(16, 0);
       index_.Reset(empty, 0);
     }
+    marks_.Reset();
     ALOS_ASSIGN_OR_RETURN(
         LogRecovery recovery,
         log()->Recover(
             from, durable_end, timestamp_max, [&](std::uint64_t offset, const RecordView& record) {
               const RecordHeader& header = record.header();
-              newest_timestamp_ = std::max(newest_timestamp_, header.commit_timestamp);
+              marks_.Note(offset, newest_timestamp_);
+              newest_timestamp_ = std::max(newest_timestamp_.load(), header.commit_timestamp);
               if (header.kind == RecordKind::kDurableMark || header.kind == RecordKind::kAborted) {
                 stale_bytes_ += header.size;
                 return;
@@ -218,6 +222,18 @@ class Shard {
       offset = header.previous_offset;
     }
     return 0;
+  }
+
+  // Whether a document, whose newest record is at `offset` (0: it has none), was changed after
+  // `timestamp`. For writers.
+  bool HasChangedSince(std::uint64_t offset, std::uint64_t timestamp) const {
+    while (offset != 0) {
+      const RecordHeader header = RecordView(log()->At(offset)).header();
+      if (header.commit_timestamp <= timestamp) return false;
+      if (header.kind != RecordKind::kAborted) return true;
+      offset = header.previous_offset;
+    }
+    return false;
   }
 
   // Calls `visit` with the document of the kPut record at `offset`, whose header FindVersion
@@ -309,6 +325,32 @@ class Shard {
       if (header.commit_timestamp > timestamp_max) break;
       visit(offset, header);
       offset = NextRecordOffset(offset + header.size);
+    }
+    return offset;
+  }
+
+  // Calls `visit(offset, RecordView)` for each record that was committed after `timestamp` and lies
+  // at or behind `from` (0: anywhere) and before `end` (0: the end of the log), in log order, until
+  // it returns false. Returns the offset to go on from. kDataLoss when anything on the way is
+  // damaged.
+  template <class Visit>
+  absl::StatusOr<std::uint64_t> ForEachNewer(std::uint64_t timestamp, std::uint64_t from,
+                                             std::uint64_t end, Visit&& visit) const {
+    const Log* log = this->log();
+    if (log == nullptr) return from;
+    if (end == 0) end = log->end();
+    std::uint64_t offset = std::max(
+        {from, from == 0 ? marks_.Seek(timestamp) : std::uint64_t{0}, Log::kFirstRecordOffset});
+    for (const DamagedExtent& extent : log->damaged()) {
+      if (extent.end > offset && extent.offset < end) return Damaged(extent.offset, {});
+    }
+    while (offset < end) {
+      ALOS_RETURN_IF_ERROR(CheckHeader(offset, end));
+      const RecordView record(log->At(offset));
+      const RecordHeader& header = record.header();
+      const std::uint64_t next = NextRecordOffset(offset + header.size);
+      if (header.commit_timestamp > timestamp && !visit(offset, record)) return offset;
+      offset = next;
     }
     return offset;
   }
@@ -471,7 +513,8 @@ class Shard {
   }
 
   std::string_view Seal(const typename Log::Prepared& prepared, std::uint64_t timestamp) {
-    newest_timestamp_ = timestamp;
+    if (timestamp != newest_timestamp_) marks_.Note(prepared.offset, newest_timestamp_);
+    newest_timestamp_.store(timestamp, std::memory_order_release);
     return owned_log_->Seal(prepared, timestamp);
   }
 
@@ -508,6 +551,11 @@ class Shard {
   };
   const absl::flat_hash_map<std::uint32_t, Counts>& collections() const { return collections_; }
   std::uint64_t newest_timestamp() const { return newest_timestamp_; }
+  // By any thread: whether there may be commits after `timestamp` in the log. True for all that are
+  // published; for what others are writing, true or not.
+  bool MayBeNewerThan(std::uint64_t timestamp) const {
+    return newest_timestamp_.load(std::memory_order_acquire) > timestamp;
+  }
   std::uint64_t stale_bytes() const { return stale_bytes_; }
   std::uint64_t uncheckpointed_bytes() const {
     return owned_log_ == nullptr ? 0 : owned_log_->end() - checkpointed_end_;
@@ -605,7 +653,8 @@ class Shard {
   std::unique_ptr<Log> owned_log_;
   absl::flat_hash_map<std::uint32_t, Counts> collections_;
   std::uint64_t stale_bytes_ = 0;
-  std::uint64_t newest_timestamp_ = 0;
+  std::atomic<std::uint64_t> newest_timestamp_{0};
+  LogMarks marks_;
   std::uint64_t checkpointed_end_ = 0;
   std::uint64_t marked_durable_end_ = 0;
 };

@@ -872,7 +872,7 @@ TEST_F(AlosProtocolTest, TransactionBatchIsAllOrNothing) {
   EXPECT_EQ(Ask(Operation::kFindById, R"({"id":"gone"})"), "null");
   for (const std::string_view bad :
        {R"({"op":1,"collection":"c","args":{"doc":{"_id":"new"}}})",
-        R"({"op":9,"collection":"c","args":{}})",
+        R"({"op":12,"collection":"c","args":{}})",
         R"({"op":5,"collection":"c","args":{"filter":{}}})", R"({"collection":"c"})", "5"}) {
     const std::string answer = Ask(
         Operation::kTransactionBatch,

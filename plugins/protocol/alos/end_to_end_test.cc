@@ -335,6 +335,111 @@ TEST_P(EndToEndTest, Transactions) {
   EXPECT_EQ(Json(**client_->FindById("c", "a")), R"({"_id":"a","n":2})");
 }
 
+TEST_P(EndToEndTest, EveryOperationInATransaction) {
+  Start();
+  Connect();
+  auto begun = client_->BeginTransaction();
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  auto& transaction = **begun;
+  const std::string one = Encode(R"({"_id":"a","n":1})");
+  const std::vector<std::string> bytes = {Encode(R"({"_id":"b","n":2})"),
+                                          Encode(R"({"_id":"c","n":3})")};
+  const std::string all = Encode("{}");
+  const std::string large = Encode(R"({"n":{"$gte":2}})");
+  const std::string add = Encode(R"({"$inc":{"n":10}})");
+  ASSERT_TRUE(transaction.InsertOne("t", View(one)).ok());
+  const std::vector<ValueView> documents = {View(bytes[0]), View(bytes[1])};
+  EXPECT_EQ(transaction.InsertMany("t", documents)->size(), 2u);
+  EXPECT_EQ(*transaction.Count("t", View(large)), 2u);
+  EXPECT_EQ(*transaction.UpdateMany("t", View(large), View(add)), 2u);
+  const std::string descending = Encode(R"({"n":-1})");
+  ClientFindOptions options;
+  options.sort = View(descending);
+  options.limit = 2;
+  options.fields = {"n"};
+  const auto found = transaction.Find("t", View(all), options);
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_EQ(found->size(), 2u);
+  EXPECT_EQ(View((*found)[0]).Find("n")->AsInt64(), 13);
+  EXPECT_EQ(*transaction.DeleteMany("t", View(large)), 2u);
+  EXPECT_EQ(*transaction.Count("t", View(all)), 1u);
+  EXPECT_EQ(*client_->Count("t"), 0u);
+  ASSERT_TRUE(transaction.Commit().ok());
+  EXPECT_EQ(*client_->Count("t"), 1u);
+
+  // Two that each write what the other read.
+  auto t1 = client_->BeginTransaction({.serializable = true});
+  auto t2 = client_->BeginTransaction({.serializable = true});
+  ASSERT_TRUE(t1.ok() && t2.ok());
+  EXPECT_EQ(*(*t1)->Count("t", View(large)), 0u);
+  EXPECT_EQ(*(*t2)->Count("t", View(large)), 0u);
+  ASSERT_TRUE((*t1)->InsertOne("t", View(bytes[0])).ok());
+  ASSERT_TRUE((*t2)->InsertOne("t", View(bytes[1])).ok());
+  ASSERT_TRUE((*t1)->Commit().ok());
+  const absl::Status refused = (*t2)->Commit();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kAborted) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "transaction conflict")) << refused;
+
+  // In one request.
+  const std::string batch = Encode(
+      R"({"isolation":"serializable","operations":[
+        {"op":9,"collection":"t","args":{}},
+        {"op":2,"collection":"t","args":{"docs":[{"_id":"x"},{"_id":"y"}]}},
+        {"op":4,"collection":"t","args":{"query":{"_id":"x"}}},
+        {"op":8,"collection":"t","args":{"filter":{}}},
+        {"op":10,"collection":"t","args":{"id":"x"}}]})");
+  const auto answer = client_->Call(Operation::kTransactionBatch, "", View(batch), false);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(Json(*answer),
+            R"({"success":true,"results":[{"success":true,"result":{"count":2}},)"
+            R"({"success":true,"result":{"ids":["x","y"]}},)"
+            R"({"success":true,"result":[{"_id":"x"}]},)"
+            R"({"success":true,"result":{"count":4}},{"success":true,"result":null}],)"
+            R"("rolled_back":false})");
+  EXPECT_EQ(*client_->Count("t"), 0u);
+}
+
+TEST_P(EndToEndTest, ReadsOfThePast) {
+  Start();
+  Connect();
+  const std::string all = Encode("{}");
+  for (const char* text : {R"({"_id":"a","n":1})", R"({"_id":"b","n":2})"})
+    ASSERT_TRUE(client_->InsertOne("t", View(Encode(text))).ok());
+  const auto before = client_->ReadTimestamp();
+  ASSERT_TRUE(before.ok());
+  ASSERT_TRUE(client_->UpdateMany("t", View(all), View(Encode(R"({"$set":{"n":9}})"))).ok());
+  ASSERT_TRUE(client_->DeleteOne("t", View(Encode(R"({"_id":"a"})"))).ok());
+  ClientFindOptions past;
+  past.read_timestamp = *before;
+  const std::string ascending = Encode(R"({"_id":1})");
+  past.sort = View(ascending);
+  const auto found = client_->Find("t", View(all), past);
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_EQ(found->size(), 2u);
+  EXPECT_EQ(Json((*found)[0]), R"({"_id":"a","n":1})");
+  EXPECT_EQ(Json((*found)[1]), R"({"_id":"b","n":2})");
+  EXPECT_EQ(*client_->Count("t", View(all), *before), 2u);
+  EXPECT_EQ(*client_->Count("t", View(all)), 1u);
+  const std::string sum = Encode(R"([{"$group":{"_id":null,"n":{"$sum":"$n"}}}])");
+  const auto total = client_->Aggregate("t", View(sum), *before);
+  ASSERT_TRUE(total.ok()) << total.status();
+  EXPECT_EQ(Json((*total)[0]), R"({"_id":null,"n":3})");
+  past.sort.reset();
+  std::size_t streamed = 0;
+  ASSERT_TRUE(client_
+                  ->FindStream(
+                      "t", View(all), 1,
+                      [&](ValueView) {
+                        ++streamed;
+                        return true;
+                      },
+                      past)
+                  .ok());
+  EXPECT_EQ(streamed, 2u);
+  EXPECT_EQ(client_->Count("t", View(all), *before + 1'000'000).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_P(EndToEndTest, DocumentsOfTenMegabytes) {
   Start();
   Connect();

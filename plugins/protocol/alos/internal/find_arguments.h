@@ -36,12 +36,22 @@ struct QueryArguments {
   bool explain = false;
   std::string hint;         // the name of an index, or ""
   bool force_scan = false;  // {$natural: 1}
+  std::optional<std::uint64_t> read_timestamp;
 };
+
+// `read_timestamp`: a state of the past (ReadTS).
+inline absl::StatusOr<std::optional<std::uint64_t>> ReadTimestampArgument(
+    const Arguments& arguments) {
+  if (!arguments.Optional("read_timestamp")) return std::optional<std::uint64_t>();
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp, arguments.OptionalCount("read_timestamp"));
+  return std::optional<std::uint64_t>(timestamp);
+}
 
 // `hint` is the name of an index, its key as a document {a: 1, b: 1}, or {$natural: 1}.
 inline absl::StatusOr<QueryArguments> ReadQueryArguments(const Arguments& arguments) {
   QueryArguments query;
   ALOS_ASSIGN_OR_RETURN(query.explain, arguments.OptionalBool("explain"));
+  ALOS_ASSIGN_OR_RETURN(query.read_timestamp, ReadTimestampArgument(arguments));
   if (const std::optional<ValueView> hint = arguments.Optional("hint")) {
     if (hint->IsString()) {
       query.hint = std::string(hint->AsString());
@@ -93,6 +103,7 @@ struct FindArguments {
     find.hint = query.hint;
     find.force_scan = query.force_scan;
     find.explain = query.explain ? explain : nullptr;
+    find.read_timestamp = query.read_timestamp;
     return find;
   }
 

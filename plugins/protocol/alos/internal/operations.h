@@ -31,6 +31,7 @@
 #include "alos/document/id.h"
 #include "alos/document/value.h"
 #include "alos/engine/explain.h"
+#include "alos/engine/options.h"
 #include "alos/engine/results.h"
 #include "alos/index/index_definition.h"
 #include "alos/net/big_endian.h"
@@ -89,6 +90,7 @@ template <class Engine>
 class Operations {
  public:
   using Database = typename Engine::Database;
+  using Transaction = typename Engine::Transaction;
   using Transactions = TransactionTable<Database>;
 
   Operations(Engine* engine, std::string_view default_database, const OperationLimits& limits,
@@ -215,6 +217,13 @@ class Operations {
     builder.EndDocument();
   }
 
+  static void AppendIds(const std::vector<std::string>& ids, std::string* out) {
+    Builder builder(out);
+    builder.StartDocument(1).Key("ids").StartArray(ids.size());
+    for (const std::string& id : ids) builder.Raw(ValueView::FromTrusted(id));
+    builder.EndArray().EndDocument();
+  }
+
   // Whether an index leads this find or count to few documents.
   bool IsQuick(const Request& request);
 
@@ -240,7 +249,8 @@ class Operations {
   // One batch of a result: `run(snapshot, sink) -> absl::Status` calls sink(ValueView) -> bool with
   // what there is, in the same order each time. What the batch has no room for is kept.
   template <class RunResult>
-  absl::Status AppendBatch(const Request& request, Database* database, std::string_view cursor,
+  absl::Status AppendBatch(const Request& request, Database* database,
+                           std::optional<std::uint64_t> read_timestamp, std::string_view cursor,
                            std::uint64_t batch, RunResult&& run, std::string* out);
   static void AppendCursor(std::string_view cursor, std::size_t start, std::string* out) {
     (*out)[start] = '\x82';
@@ -270,6 +280,10 @@ class Operations {
   absl::Status Batch(const Request& request, std::string* out, Commit<Database>* commit);
   absl::Status TransactionBatch(const Request& request, std::string* out, Commit<Database>* commit);
   absl::Status InTransaction(const Request& request, std::string* out, Commit<Database>* commit);
+  static absl::StatusOr<TransactionOptions> ReadTransactionOptions(const Arguments& arguments);
+  absl::Status RunInTransaction(const Request& request, Operation operation,
+                                std::string_view collection, const Arguments& arguments,
+                                Transaction* transaction, std::string* out);
 
   // Waits for an earlier write of the same batch.
   static absl::Status Settle(Commit<Database>* commit) {
@@ -298,6 +312,37 @@ class Operations {
 };
 
 // --- Readers of the interface may stop here. ----------------------------------------------------
+
+// What a TxBatch may hold.
+inline bool IsTransactional(Operation operation) {
+  return operation >= Operation::kInsertOne && operation <= Operation::kFindById;
+}
+
+// The operation that one of an interactive transaction is like.
+inline Operation OperationOutside(Operation operation) {
+  switch (operation) {
+    case Operation::kTransactionFindOne:
+      return Operation::kFindOne;
+    case Operation::kTransactionFindById:
+      return Operation::kFindById;
+    case Operation::kTransactionFind:
+      return Operation::kFind;
+    case Operation::kTransactionCount:
+      return Operation::kCount;
+    case Operation::kTransactionInsertOne:
+      return Operation::kInsertOne;
+    case Operation::kTransactionInsertMany:
+      return Operation::kInsertMany;
+    case Operation::kTransactionUpdateOne:
+      return Operation::kUpdateOne;
+    case Operation::kTransactionUpdateMany:
+      return Operation::kUpdateMany;
+    case Operation::kTransactionDeleteMany:
+      return Operation::kDeleteMany;
+    default:
+      return Operation::kDeleteOne;
+  }
+}
 
 // An index as ListIndexes shows it.
 inline void AppendIndex(const IndexDefinition& index, ValueView listed, Builder* builder) {
@@ -374,7 +419,10 @@ inline bool IsPlain(std::optional<ValueView> filter) {
 template <class Engine>
 bool Operations<Engine>::IsQuick(const Request& request) {
   const std::optional<ValueView> query = request.args.Find("query");
-  if (!IsPlain(query) || request.args.Find("projection") || request.args.Find("hint")) return false;
+  if (!IsPlain(query) || request.args.Find("projection") || request.args.Find("hint") ||
+      request.args.Find("read_timestamp")) {
+    return false;
+  }
   absl::StatusOr<Filter> filter = Filter::Compile(*query);
   if (!filter.ok() || !known_->IsQuick(request.collection, *filter)) return false;
   compiled_ = *std::move(filter);
@@ -480,7 +528,16 @@ absl::Status Operations<Engine>::Run(const Request& request, std::string* out,
     case Operation::kTransactionDeleteOne:
     case Operation::kTransactionCommit:
     case Operation::kTransactionRollback:
+    case Operation::kTransactionFind:
+    case Operation::kTransactionInsertMany:
+    case Operation::kTransactionUpdateMany:
+    case Operation::kTransactionDeleteMany:
+    case Operation::kTransactionCount:
       return InTransaction(request, out, commit);
+    case Operation::kChanges:
+    case Operation::kOpenSession:
+    case Operation::kRequestOutcome:
+      break;
   }
   return absl::UnimplementedError("an operation that is not known here");
 }
@@ -597,10 +654,7 @@ absl::Status Operations<Engine>::InsertMany(const Request& request, std::string*
                      inserted.status.message(), "; the ", inserted.ids.size(),
                      " documents ahead of it were inserted, nothing behind it was"));
   }
-  Builder builder(out);
-  builder.StartDocument(1).Key("ids").StartArray(inserted.ids.size());
-  for (const std::string& id : inserted.ids) builder.Raw(ValueView::FromTrusted(id));
-  builder.EndArray().EndDocument();
+  AppendIds(inserted.ids, out);
   return absl::OkStatus();
 }
 
@@ -609,13 +663,16 @@ absl::Status Operations<Engine>::FindById(const Request& request, std::string* o
   ALOS_RETURN_IF_ERROR(NeedCollection(request));
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const std::string_view id, IdOf(arguments, &scratch_));
+  ALOS_ASSIGN_OR_RETURN(const std::optional<std::uint64_t> read_timestamp,
+                        ReadTimestampArgument(arguments));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
   const std::size_t start = out->size();
   bool found = false;
   if (database != nullptr) {
     ALOS_ASSIGN_OR_RETURN(
-        found, database->FindById(request.collection, id,
-                                  [out](ValueView document) { out->append(document.bytes()); }));
+        found, database->FindById(
+                   request.collection, id,
+                   [out](ValueView document) { out->append(document.bytes()); }, read_timestamp));
   }
   if (!found) out->push_back('\xc0');
   return CheckSize(request, start, *out);
@@ -742,7 +799,7 @@ absl::Status Operations<Engine>::FindManyStream(const Request& request, std::str
   }
   if (find.sort || find.skip != 0) {
     return AppendBatch(
-        request, database, cursor, batch,
+        request, database, find.query.read_timestamp, cursor, batch,
         [&](std::uint64_t snapshot, auto&& sink) -> absl::Status {
           if (database == nullptr) return absl::OkStatus();
           FindQuery query = find.Query(nullptr);
@@ -772,13 +829,14 @@ absl::Status Operations<Engine>::FindManyStream(const Request& request, std::str
     if (!find.query.hint.empty())
       ALOS_RETURN_IF_ERROR(database->CheckHint(request.collection, find.query.hint));
     ALOS_ASSIGN_OR_RETURN(
-        next, database->FindBatch(request.collection, find.filter, cursor,
-                                  static_cast<std::size_t>(batch), [&](ValueView document) {
-                                    shown = find.Append(document, out);
-                                    ++count;
-                                    return shown.ok() &&
-                                           out->size() - start < limits_.stream_batch_bytes;
-                                  }));
+        next, database->FindBatch(
+                  request.collection, find.filter, cursor, static_cast<std::size_t>(batch),
+                  [&](ValueView document) {
+                    shown = find.Append(document, out);
+                    ++count;
+                    return shown.ok() && out->size() - start < limits_.stream_batch_bytes;
+                  },
+                  find.query.read_timestamp));
   }
   ALOS_RETURN_IF_ERROR(shown);
   EndArray(array, count, out);
@@ -809,9 +867,10 @@ absl::Status Operations<Engine>::Aggregate(const Request& request, std::string* 
   if (database != nullptr && !query.hint.empty())
     ALOS_RETURN_IF_ERROR(database->CheckHint(request.collection, query.hint));
   const auto run = [&](auto&& sink, Explain* explain) {
-    return database != nullptr ? database->Aggregate(request.collection, pipeline, sink,
-                                                     std::nullopt, explain, query.force_scan)
-                               : pipeline.Run([](auto&&) {}, sink);
+    return database != nullptr
+               ? database->Aggregate(request.collection, pipeline, sink, query.read_timestamp,
+                                     explain, query.force_scan)
+               : pipeline.Run([](auto&&) {}, sink);
   };
   if (query.explain) {
     return AppendExplanation(
@@ -862,7 +921,7 @@ absl::Status Operations<Engine>::AggregateStream(const Request& request, std::st
   if (database != nullptr && !query.hint.empty())
     ALOS_RETURN_IF_ERROR(database->CheckHint(request.collection, query.hint));
   return AppendBatch(
-      request, database, cursor, batch,
+      request, database, query.read_timestamp, cursor, batch,
       [&](std::uint64_t snapshot, auto&& sink) {
         return database != nullptr ? database->Aggregate(request.collection, pipeline, sink,
                                                          snapshot, nullptr, query.force_scan)
@@ -876,12 +935,17 @@ absl::Status Operations<Engine>::AggregateStream(const Request& request, std::st
 template <class Engine>
 template <class RunResult>
 absl::Status Operations<Engine>::AppendBatch(const Request& request, Database* database,
+                                             std::optional<std::uint64_t> read_timestamp,
                                              std::string_view cursor, std::uint64_t batch,
                                              RunResult&& run, std::string* out) {
   // Of the first batch; those of the others are leased.
   SnapshotRegistry::Pin pin;
   if (database != nullptr) pin = database->PinNewest();
   std::uint64_t snapshot = pin.timestamp();
+  if (database != nullptr && read_timestamp && cursor.empty()) {
+    ALOS_ASSIGN_OR_RETURN(pin, database->PinSnapshot(*read_timestamp));
+    snapshot = *read_timestamp;
+  }
   std::uint64_t seen = 0;
   std::uint64_t kept_id = 0;
   std::shared_ptr<const KeptResults> kept;
@@ -985,6 +1049,7 @@ absl::Status Operations<Engine>::Count(const Request& request, std::string* out)
       scan.filter = &filter;
       scan.force_scan = true;
       scan.explain = explain;
+      scan.read_timestamp = options.read_timestamp;
       ALOS_RETURN_IF_ERROR(database->Find(request.collection, scan, [&](ValueView) {
         ++count;
         return true;
@@ -992,7 +1057,8 @@ absl::Status Operations<Engine>::Count(const Request& request, std::string* out)
     } else {
       if (!options.hint.empty())
         ALOS_RETURN_IF_ERROR(database->CheckHint(request.collection, options.hint));
-      ALOS_ASSIGN_OR_RETURN(count, database->Count(request.collection, filter, explain));
+      ALOS_ASSIGN_OR_RETURN(
+          count, database->Count(request.collection, filter, explain, options.read_timestamp));
     }
     if (explain != nullptr) explain->returned = count;
     return absl::OkStatus();
@@ -1112,7 +1178,19 @@ absl::Status Operations<Engine>::Collections(const Request& request, std::string
     }
     case Operation::kReadTimestamp: {
       ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
-      AppendNumbers("ts", database == nullptr ? 0 : database->ReadTimestamp(), "", 0, out);
+      std::uint64_t timestamp = 0;
+      if (database != nullptr) {
+        timestamp = database->ReadTimestamp();
+        if (request.args.IsDocument() && request.args.Find("seconds_ago")) {
+          ALOS_ASSIGN_OR_RETURN(const Arguments arguments,
+                                Arguments::Of(request.operation, request.args));
+          ALOS_ASSIGN_OR_RETURN(const std::uint64_t seconds,
+                                arguments.OptionalCount("seconds_ago"));
+          ALOS_ASSIGN_OR_RETURN(timestamp,
+                                database->TimestampAt(absl::Now() - absl::Seconds(seconds)));
+        }
+      }
+      AppendNumbers("ts", timestamp, "", 0, out);
       return absl::OkStatus();
     }
     default: {
@@ -1322,6 +1400,120 @@ absl::Status Operations<Engine>::Batch(const Request& request, std::string* out,
   return absl::OkStatus();
 }
 
+// `isolation`: "snapshot", the default, or "serializable".
+template <class Engine>
+absl::StatusOr<TransactionOptions> Operations<Engine>::ReadTransactionOptions(
+    const Arguments& arguments) {
+  TransactionOptions options;
+  ALOS_ASSIGN_OR_RETURN(const std::string_view isolation, arguments.OptionalString("isolation"));
+  if (isolation == "serializable") {
+    options.isolation = Isolation::kSerializable;
+  } else if (!isolation.empty() && isolation != "snapshot") {
+    return arguments.Wrong("isolation", "must be \"snapshot\" or \"serializable\"");
+  }
+  return options;
+}
+
+// An operation inside a transaction: that of the same name outside, with its arguments.
+template <class Engine>
+absl::Status Operations<Engine>::RunInTransaction(const Request& request, Operation operation,
+                                                  std::string_view collection,
+                                                  const Arguments& arguments,
+                                                  Transaction* transaction, std::string* out) {
+  const std::size_t start = out->size();
+  const auto append = [out](ValueView document) { out->append(document.bytes()); };
+  const auto filter_of = [&](std::string_view field) -> absl::StatusOr<Filter> {
+    ALOS_ASSIGN_OR_RETURN(const ValueView value, arguments.Document(field));
+    return CompileFilter(request, collection, value);
+  };
+  switch (operation) {
+    case Operation::kFindById: {
+      ALOS_ASSIGN_OR_RETURN(const std::string_view id, IdOf(arguments, &scratch_));
+      ALOS_ASSIGN_OR_RETURN(const bool found, transaction->FindById(collection, id, append));
+      if (!found) out->push_back('\xc0');
+      return CheckSize(request, start, *out);
+    }
+    case Operation::kFindOne:
+    case Operation::kFind: {
+      FindArguments find;
+      ALOS_ASSIGN_OR_RETURN(find.filter, filter_of("query"));
+      ALOS_RETURN_IF_ERROR(ReadFindArguments(arguments, &find));
+      if (find.query.read_timestamp)
+        return arguments.Wrong("read_timestamp", "cannot be given: the transaction has its own");
+      const bool one = operation == Operation::kFindOne;
+      if (one) find.limit = 1;
+      const std::size_t array = one ? 0 : StartArray(out);
+      std::size_t count = 0;
+      bool too_large = false;
+      absl::Status shown;
+      ALOS_RETURN_IF_ERROR(
+          transaction->Find(collection, find.Query(nullptr), [&](ValueView document) {
+            shown = find.Append(document, out);
+            ++count;
+            too_large = out->size() - start > limits_.result_bytes_max;
+            return shown.ok() && !too_large;
+          }));
+      ALOS_RETURN_IF_ERROR(shown);
+      if (too_large) return TooLarge(request);
+      if (!one) EndArray(array, count, out);
+      if (one && count == 0) out->push_back('\xc0');
+      return absl::OkStatus();
+    }
+    case Operation::kCount: {
+      Filter filter;
+      if (arguments.Optional("query")) {
+        ALOS_ASSIGN_OR_RETURN(filter, filter_of("query"));
+      }
+      ALOS_ASSIGN_OR_RETURN(const std::uint64_t count, transaction->Count(collection, filter));
+      AppendNumbers("count", count, "", 0, out);
+      return absl::OkStatus();
+    }
+    case Operation::kInsertOne: {
+      ALOS_ASSIGN_OR_RETURN(const ValueView document, arguments.Document("doc"));
+      ALOS_RETURN_IF_ERROR(CheckDocument(document));
+      ALOS_ASSIGN_OR_RETURN(const auto inserted, transaction->InsertOne(collection, document));
+      Builder(out)
+          .StartDocument(1)
+          .Key("id")
+          .Raw(ValueView::FromTrusted(inserted.id))
+          .EndDocument();
+      return absl::OkStatus();
+    }
+    case Operation::kInsertMany: {
+      ALOS_ASSIGN_OR_RETURN(const ValueView array, arguments.Array("docs"));
+      std::vector<ValueView> documents;
+      documents.reserve(array.size());
+      for (const ValueView document : array.elements()) {
+        ALOS_RETURN_IF_ERROR(CheckDocument(document));
+        documents.push_back(document);
+      }
+      const auto inserted = transaction->InsertMany(collection, documents);
+      ALOS_RETURN_IF_ERROR(inserted.status);
+      AppendIds(inserted.ids, out);
+      return absl::OkStatus();
+    }
+    case Operation::kUpdateOne:
+    case Operation::kUpdateMany: {
+      ALOS_ASSIGN_OR_RETURN(const Filter filter, filter_of("filter"));
+      ALOS_ASSIGN_OR_RETURN(const Update update, CompileUpdate(arguments));
+      ALOS_ASSIGN_OR_RETURN(const auto result,
+                            operation == Operation::kUpdateOne
+                                ? transaction->UpdateOne(collection, filter, update)
+                                : transaction->UpdateMany(collection, filter, update));
+      AppendNumbers("count", result.matched, "", 0, out);
+      return absl::OkStatus();
+    }
+    default: {
+      ALOS_ASSIGN_OR_RETURN(const Filter filter, filter_of("filter"));
+      ALOS_ASSIGN_OR_RETURN(const auto result, operation == Operation::kDeleteOne
+                                                   ? transaction->DeleteOne(collection, filter)
+                                                   : transaction->DeleteMany(collection, filter));
+      AppendNumbers("count", result.deleted, "", 0, out);
+      return absl::OkStatus();
+    }
+  }
+}
+
 template <class Engine>
 absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::string* out,
                                                   Commit<Database>* commit) {
@@ -1332,49 +1524,47 @@ absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::s
                                                    operations.size(), " operations; the limit is ",
                                                    limits_.batch_requests_max));
   }
+  ALOS_ASSIGN_OR_RETURN(const TransactionOptions options, ReadTransactionOptions(arguments));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
-  const auto transaction = database->BeginTransaction();
+  const auto transaction = database->BeginTransaction(options);
 
-  // One operation; its id, if it inserts, goes to *id.
-  const auto run = [&](ValueView operation, std::string* id) -> absl::Status {
+  // One operation; its result goes to *result.
+  const auto run = [&](ValueView operation, Operation* code, std::string* result) -> absl::Status {
     ALOS_ASSIGN_OR_RETURN(const Arguments outer, Arguments::Of(request.operation, operation));
     ALOS_ASSIGN_OR_RETURN(const ValueView number, outer.Required("op"));
-    const std::optional<std::int64_t> code = number.ToInt64();
+    *code = static_cast<Operation>(std::clamp<std::int64_t>(number.ToInt64().value_or(0), 0, 255));
+    if (!IsTransactional(*code)) {
+      return absl::InvalidArgumentError(
+          "TxBatch: field 'op' must be one of 1 to 10: InsertOne, InsertMany, FindOne, Find, "
+          "UpdateOne, UpdateMany, DeleteOne, DeleteMany, Count, FindByID");
+    }
     ALOS_ASSIGN_OR_RETURN(const std::string_view collection, outer.String("collection"));
     ALOS_ASSIGN_OR_RETURN(const ValueView inner_args, outer.Document("args"));
-    const bool insert = code == static_cast<int>(Operation::kInsertOne);
-    const bool update = code == static_cast<int>(Operation::kUpdateOne);
-    if (!insert && !update && code != static_cast<int>(Operation::kDeleteOne)) {
-      return absl::InvalidArgumentError(
-          "TxBatch: field 'op' must be 1 (InsertOne), 5 (UpdateOne) or 7 (DeleteOne)");
-    }
     ALOS_ASSIGN_OR_RETURN(const Arguments inner, Arguments::Of(request.operation, inner_args));
-    if (insert) {
-      ALOS_ASSIGN_OR_RETURN(const ValueView document, inner.Document("doc"));
-      ALOS_RETURN_IF_ERROR(CheckDocument(document));
-      ALOS_ASSIGN_OR_RETURN(auto inserted, transaction->InsertOne(collection, document));
-      *id = std::move(inserted.id);
-      return absl::OkStatus();
-    }
-    ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, inner.Document("filter"));
-    ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, collection, filter_value));
-    if (!update) return transaction->DeleteOne(collection, filter).status();
-    ALOS_ASSIGN_OR_RETURN(const Update compiled, CompileUpdate(inner));
-    return transaction->UpdateOne(collection, filter, compiled).status();
+    return RunInTransaction(request, *code, collection, inner, transaction.get(), result);
   };
 
   absl::Status failure;
   std::string results;
   Builder result_builder(&results);
   result_builder.StartArray();
+  std::string result;
   for (const ValueView operation : operations.elements()) {
-    std::string id;
-    failure = run(operation, &id);
+    Operation code{};
+    result.clear();
+    failure = run(operation, &code, &result);
     result_builder.StartDocument().Key("success").Bool(failure.ok());
-    if (!failure.ok()) result_builder.Key("error").String(failure.ToString());
-    if (!id.empty()) result_builder.Key("id").Raw(ValueView::FromTrusted(id));
+    if (!failure.ok()) {
+      result_builder.Key("error").String(failure.ToString());
+    } else if (code == Operation::kInsertOne) {
+      result_builder.Key("id").Raw(*ValueView::FromTrusted(result).Find("id"));
+    } else if (code != Operation::kUpdateOne && code != Operation::kDeleteOne) {
+      // Those that the published clients send have none.
+      result_builder.Key("result").Raw(ValueView::FromTrusted(result));
+    }
     result_builder.EndDocument();
     if (!failure.ok()) break;
+    if (results.size() > limits_.result_bytes_max) return TooLarge(request);
   }
   result_builder.EndArray();
   if (failure.ok()) {
@@ -1398,17 +1588,17 @@ absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::s
 template <class Engine>
 absl::Status Operations<Engine>::InTransaction(const Request& request, std::string* out,
                                                Commit<Database>* commit) {
+  ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   if (request.operation == Operation::kBeginTransaction) {
+    ALOS_ASSIGN_OR_RETURN(const TransactionOptions options, ReadTransactionOptions(arguments));
     ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
-    ALOS_ASSIGN_OR_RETURN(const std::string id, transactions_->Begin(database, owner_));
+    ALOS_ASSIGN_OR_RETURN(const std::string id, transactions_->Begin(database, owner_, options));
     Builder(out).StartDocument(1).Key("tx_id").String(id).EndDocument();
     return absl::OkStatus();
   }
-  ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   ALOS_ASSIGN_OR_RETURN(const std::string_view tx_id, arguments.String("tx_id"));
   ALOS_ASSIGN_OR_RETURN(auto lease, transactions_->Use(tx_id));
   auto& transaction = *lease->transaction;
-  const std::size_t start = out->size();
   switch (request.operation) {
     case Operation::kTransactionCommit: {
       // Over, whatever comes of it.
@@ -1424,55 +1614,9 @@ absl::Status Operations<Engine>::InTransaction(const Request& request, std::stri
       out->push_back('\x80');
       return absl::OkStatus();
     default:
-      break;
-  }
-  ALOS_RETURN_IF_ERROR(NeedCollection(request));
-  const auto append = [out](ValueView document) { out->append(document.bytes()); };
-  switch (request.operation) {
-    case Operation::kTransactionFindOne: {
-      ALOS_ASSIGN_OR_RETURN(const ValueView query, arguments.Document("query"));
-      ALOS_ASSIGN_OR_RETURN(const Filter filter, CompileFilter(request, request.collection, query));
-      ALOS_ASSIGN_OR_RETURN(const bool found,
-                            transaction.FindOne(request.collection, filter, append));
-      if (!found) out->push_back('\xc0');
-      return CheckSize(request, start, *out);
-    }
-    case Operation::kTransactionFindById: {
-      ALOS_ASSIGN_OR_RETURN(const std::string_view id, IdOf(arguments, &scratch_));
-      ALOS_ASSIGN_OR_RETURN(const bool found, transaction.FindById(request.collection, id, append));
-      if (!found) out->push_back('\xc0');
-      return CheckSize(request, start, *out);
-    }
-    case Operation::kTransactionInsertOne: {
-      ALOS_ASSIGN_OR_RETURN(const ValueView document, arguments.Document("doc"));
-      ALOS_RETURN_IF_ERROR(CheckDocument(document));
-      ALOS_ASSIGN_OR_RETURN(const auto inserted,
-                            transaction.InsertOne(request.collection, document));
-      Builder(out)
-          .StartDocument(1)
-          .Key("id")
-          .Raw(ValueView::FromTrusted(inserted.id))
-          .EndDocument();
-      return absl::OkStatus();
-    }
-    case Operation::kTransactionUpdateOne: {
-      ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, arguments.Document("filter"));
-      ALOS_ASSIGN_OR_RETURN(const Filter filter,
-                            CompileFilter(request, request.collection, filter_value));
-      ALOS_ASSIGN_OR_RETURN(const Update update, CompileUpdate(arguments));
-      ALOS_ASSIGN_OR_RETURN(const auto result,
-                            transaction.UpdateOne(request.collection, filter, update));
-      AppendNumbers("count", result.matched, "", 0, out);
-      return absl::OkStatus();
-    }
-    default: {
-      ALOS_ASSIGN_OR_RETURN(const ValueView filter_value, arguments.Document("filter"));
-      ALOS_ASSIGN_OR_RETURN(const Filter filter,
-                            CompileFilter(request, request.collection, filter_value));
-      ALOS_ASSIGN_OR_RETURN(const auto result, transaction.DeleteOne(request.collection, filter));
-      AppendNumbers("count", result.deleted, "", 0, out);
-      return absl::OkStatus();
-    }
+      ALOS_RETURN_IF_ERROR(NeedCollection(request));
+      return RunInTransaction(request, OperationOutside(request.operation), request.collection,
+                              arguments, &transaction, out);
   }
 }
 

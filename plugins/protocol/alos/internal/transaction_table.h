@@ -47,6 +47,7 @@ class TransactionTable {
     std::uint64_t owner = 0;
     // The rest is guarded by the table's mutex.
     bool in_use = false;
+    bool is_lost = false;  // its connection went while another one used it
     absl::Time last_used;
   };
 
@@ -58,7 +59,7 @@ class TransactionTable {
     Lease(Lease&& other) noexcept = default;
     Lease& operator=(Lease&&) = delete;
     ~Lease() {
-      if (entry_ != nullptr) table_->Return(*entry_);
+      if (entry_ != nullptr) table_->Return(id_, *entry_);
     }
     Entry* operator->() const { return entry_.get(); }
     // Takes the transaction out of the table: it is over.
@@ -72,8 +73,11 @@ class TransactionTable {
 
   explicit TransactionTable(absl::Duration idle_timeout) : idle_timeout_(idle_timeout) {}
 
-  // The id of a new transaction: 32 hex digits nobody can guess.
-  absl::StatusOr<std::string> Begin(Database* database, std::uint64_t owner) {
+  // The id of a new transaction: 32 hex digits nobody can guess. `options`: what the database's
+  // BeginTransaction takes.
+  template <class... Options>
+  absl::StatusOr<std::string> Begin(Database* database, std::uint64_t owner,
+                                    const Options&... options) {
     std::uint8_t random[16];
     RAND_bytes(random, sizeof(random));
     std::string id = absl::BytesToHexString(
@@ -89,7 +93,7 @@ class TransactionTable {
             absl::StrCat("BeginTx: ", kTransactionsMax, " transactions are open already"));
       }
     }
-    entry->transaction = database->BeginTransaction();
+    entry->transaction = database->BeginTransaction(options...);
     absl::MutexLock lock(&mutex_);
     entries_.emplace(id, std::move(entry));
     return id;
@@ -121,7 +125,7 @@ class TransactionTable {
 
   // Rolls back the transactions that `owner` began.
   void RemoveOwned(std::uint64_t owner) {
-    RemoveIf([owner](const Entry& entry) { return entry.owner == owner; });
+    RemoveIf([owner](const Entry& entry) { return entry.owner == owner; }, true);
   }
 
   std::size_t size() const {
@@ -130,23 +134,28 @@ class TransactionTable {
   }
 
  private:
-  void Return(Entry& entry) {
+  void Return(const std::string& id, Entry& entry) {
     absl::MutexLock lock(&mutex_);
     entry.in_use = false;
     entry.last_used = absl::Now();
+    // The lease still holds it: nothing is destroyed under the lock.
+    if (entry.is_lost) entries_.erase(id);
   }
   void Remove(std::string_view id) {
     absl::MutexLock lock(&mutex_);
     entries_.erase(id);
   }
-  // One that is in use ends when its request lets go of it, if it is not kept by being committed.
+  // One that is in use is left alone or, if it is `lost`, ends when its request lets go of it.
   template <class Condition>
-  void RemoveIf(Condition condition) {
+  void RemoveIf(Condition condition, bool lost = false) {
     std::vector<std::shared_ptr<Entry>> removed;  // destroyed outside the lock
     absl::MutexLock lock(&mutex_);
     for (auto entry = entries_.begin(); entry != entries_.end();) {
       const auto current = entry++;
-      if (!current->second->in_use && condition(*current->second)) {
+      if (!condition(*current->second)) continue;
+      if (current->second->in_use) {
+        current->second->is_lost = lost || current->second->is_lost;
+      } else {
         removed.push_back(std::move(current->second));
         entries_.erase(current);
       }
