@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <random>
 #include <string>
@@ -419,6 +420,33 @@ TEST_F(IndexTest, CountsComeFromTheIndex) {
 
 // An index file that rotted is not believed.
 // A conjunction in an $or gave its own way to the rows for that of the whole $or.
+TEST_F(IndexTest, WhatIsQuickIsKnown) {
+  for (int i = 0; i < 400; ++i) {
+    Insert(absl::StrCat("{_id: ", i, ", n: ", i, ", m: ", i % 2, i % 100 == 0 ? ", l: [1, 2]" : "",
+                        "}"));
+  }
+  for (const char* path : {"n", "m", "l"}) {
+    ASSERT_TRUE(database_->CreateIndex("c", {.paths = {path}, .reason = "test"}).ok());
+  }
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  const auto is_quick = [&](std::string_view text, std::uint64_t wanted) {
+    const ShellDocument specification(text);
+    return database_->IsQuick("c", *Filter::Compile(specification.view()), wanted);
+  };
+  constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
+  EXPECT_TRUE(is_quick("{n: 7}", kAll));
+  EXPECT_TRUE(is_quick("{n: 7, l: 1}", kAll));
+  EXPECT_FALSE(is_quick("{m: 1}", kAll));
+  EXPECT_TRUE(is_quick("{m: 1}", 0));
+  EXPECT_TRUE(is_quick("{n: {$gte: 10, $lt: 300}}", 0));
+  EXPECT_TRUE(is_quick("{n: {$gte: 10}}", 50));
+  EXPECT_FALSE(is_quick("{n: {$gte: 10}}", 5000));
+  EXPECT_FALSE(is_quick("{n: {$gte: 10}, m: 1}", 50));  // may look at many for one
+  EXPECT_FALSE(is_quick("{l: {$gte: 1}}", 0));          // a row may have several
+  EXPECT_FALSE(is_quick("{m: null}", 0));
+  EXPECT_FALSE(is_quick("{other: 1}", 0));
+}
+
 TEST_F(IndexTest, EveryBranchOfAnOrIsReached) {
   for (int i = 0; i < 100; ++i) Insert(absl::StrCat("{_id: ", i, ", a: ", i, ", b: ", i, "}"));
   for (const char* path : {"a", "b"}) {

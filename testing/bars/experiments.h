@@ -131,7 +131,7 @@ struct IndexedField {
 inline constexpr IndexedField kIndexedFields[] = {
     {"guild_id", "string"},    {"channel_id", "string"},
     {"author.id", "string"},   {"author.username", "string"},
-    {"timestamp", "date"},     {"length", "integer"},
+    {"timestamp", "time"},     {"length", "integer"},
     {"type", "integer"},       {"flags", "integer"},
     {"mentions.id", "string"}, {"nonce", "string"}};
 

@@ -149,6 +149,7 @@ class MingoJudge {
       }
       if (question.kind == Question::Kind::kUpdate) {
         std::vector<Bytes> indices;
+        indices.reserve(question.matches.size());
         for (const std::size_t match : question.matches) {
           indices.push_back(Int(static_cast<std::int64_t>(match)));
         }
@@ -316,6 +317,7 @@ class MingoJudge {
   }
   static std::vector<Bytes> Known(const std::vector<std::optional<Bytes>>& results) {
     std::vector<Bytes> documents;
+    documents.reserve(results.size());
     for (const std::optional<Bytes>& result : results) {
       documents.push_back(AsInJavaScript(result.value_or(Null())));
     }

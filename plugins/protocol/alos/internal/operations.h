@@ -424,7 +424,20 @@ bool Operations<Engine>::IsQuick(const Request& request) {
     return false;
   }
   absl::StatusOr<Filter> filter = Filter::Compile(*query);
-  if (!filter.ok() || !known_->IsQuick(request.collection, *filter)) return false;
+  if (!filter.ok()) return false;
+  std::uint64_t wanted = std::numeric_limits<std::uint64_t>::max();
+  if (request.operation == Operation::kFindManyCount) {
+    wanted = 0;
+  } else if (!request.args.Find("sort") && !request.args.Find("skip")) {
+    const std::optional<ValueView> limit = request.args.Find("limit");
+    const std::optional<std::int64_t> number = limit ? limit->ToInt64() : std::nullopt;
+    if (request.operation == Operation::kFindOne) {
+      wanted = 1;
+    } else if (number && *number > 0) {
+      wanted = static_cast<std::uint64_t>(*number);
+    }
+  }
+  if (!known_->IsQuick(request.collection, *filter, wanted)) return false;
   compiled_ = *std::move(filter);
   compiled_bytes_ = query->bytes();
   return true;
