@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -42,19 +43,23 @@
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
 #include "alos/document/value.h"
+#include "alos/engine/changes.h"
 #include "alos/engine/explain.h"
+#include "alos/engine/internal/change_reader.h"
 #include "alos/engine/internal/collections.h"
 #include "alos/engine/internal/cursor_table.h"
 #include "alos/engine/internal/describe_id.h"
 #include "alos/engine/internal/index_group.h"
 #include "alos/engine/internal/index_reader.h"
 #include "alos/engine/internal/indexer.h"
+#include "alos/engine/internal/request_notes.h"
 #include "alos/engine/internal/scan_cursor.h"
 #include "alos/engine/internal/shard.h"
 #include "alos/engine/internal/stored_body.h"
 #include "alos/engine/internal/unique_enforcer.h"
 #include "alos/engine/internal/unique_indexes.h"
 #include "alos/engine/options.h"
+#include "alos/engine/request_id.h"
 #include "alos/engine/results.h"
 #include "alos/index/column.h"
 #include "alos/index/index_definition.h"
@@ -106,11 +111,18 @@ class BasicDatabase {
 
   // --- Documents
 
+  // Writes take the name of their request, if it has one (RequestId): one that was done is not done
+  // again, and returns what it returned. Besides the errors below: kFailedPrecondition when its
+  // session has ended, kAborted while it is still being done, and kUnknown when it was interrupted
+  // in the middle; in each case nothing was done now.
+
   // Inserts a document; one without `_id` gets a new one as its first field.
-  absl::StatusOr<InsertResult> InsertOne(std::string_view collection, ValueView document);
+  absl::StatusOr<InsertResult> InsertOne(std::string_view collection, ValueView document,
+                                         const RequestId* request = nullptr);
 
   // Inserts in order and stops at the first that fails: the ones before it stay.
-  InsertManyResult InsertMany(std::string_view collection, absl::Span<const ValueView> documents);
+  InsertManyResult InsertMany(std::string_view collection, absl::Span<const ValueView> documents,
+                              const RequestId* request = nullptr);
 
   // Calls `visit` with the document of this id (encoded: alos/document/id.h); false when there is
   // none.
@@ -153,17 +165,19 @@ class BasicDatabase {
 
   // Each document is updated atomically; UpdateMany is not atomic as a whole.
   absl::StatusOr<UpdateResult> UpdateOne(std::string_view collection, const Filter& filter,
-                                         const Update& update);
+                                         const Update& update, const RequestId* request = nullptr);
   absl::StatusOr<UpdateResult> UpdateMany(std::string_view collection, const Filter& filter,
-                                          const Update& update);
-  absl::StatusOr<DeleteResult> DeleteOne(std::string_view collection, const Filter& filter);
-  absl::StatusOr<DeleteResult> DeleteMany(std::string_view collection, const Filter& filter);
+                                          const Update& update, const RequestId* request = nullptr);
+  absl::StatusOr<DeleteResult> DeleteOne(std::string_view collection, const Filter& filter,
+                                         const RequestId* request = nullptr);
+  absl::StatusOr<DeleteResult> DeleteMany(std::string_view collection, const Filter& filter,
+                                          const RequestId* request = nullptr);
 
   // Updates what matches, or inserts what the filter's equalities and the update make.
   absl::StatusOr<UpsertResult> UpsertOne(std::string_view collection, const Filter& filter,
-                                         const Update& update);
+                                         const Update& update, const RequestId* request = nullptr);
   absl::StatusOr<UpsertResult> UpsertMany(std::string_view collection, const Filter& filter,
-                                          const Update& update);
+                                          const Update& update, const RequestId* request = nullptr);
 
   // Runs the pipeline over a snapshot: at `read_timestamp` or the newest one. All that it reads, of
   // other collections, too, is of that snapshot. What $out and $merge write may be acknowledged
@@ -261,6 +275,22 @@ class BasicDatabase {
     return std::make_unique<Transaction>(this, options);
   }
 
+  // --- Requests that may be sent again
+
+  // Makes a session: its slot and key.
+  absl::StatusOr<RequestId> OpenSession();
+  // What is known of a request. The error of a request that failed is in `status` of the outcome.
+  absl::StatusOr<RequestOutcome> FindRequest(const RequestId& request);
+
+  // --- What was committed
+
+  // Calls `visit` for the changes behind a position, in the order of commits, until it returns
+  // false, query.changes_max were visited, or nothing more is visible. Returns the position behind
+  // them: exactly once each, if the next call begins there. kOutOfRange for a position older than
+  // EngineOptions::history_retention, kInvalidArgument for one that lies in the future.
+  absl::StatusOr<ChangePosition> ReadChanges(const ChangesQuery& query,
+                                             absl::FunctionRef<bool(const Change&)> visit);
+
   // --- Operations
 
   // Counters and sizes, a MessagePack document.
@@ -321,6 +351,7 @@ class BasicDatabase {
   absl::Status WriteManifest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(manifest_mutex_);
 
   absl::StatusOr<Collection*> FindOrCreateCollection(std::string_view name);
+  absl::StatusOr<Collection*> MakeCollection(std::string_view name);
   // nullptr when there is none.
   absl::StatusOr<Collection*> FindCollection(std::string_view name) const;
 
@@ -339,9 +370,61 @@ class BasicDatabase {
   // Runs `decide(std::optional<ValueView> current) -> StatusOr<Decision>` with the newest version
   // of a document while holding its shard's writer role, and does what it says. Returns the commit
   // timestamp; 0: nothing was written.
+  // `request`: its outcome is written with it; kCancelled when it was done before.
   template <class Decide>
   absl::StatusOr<std::uint64_t> WriteDocument(Collection& collection, std::string_view id,
-                                              Decide&& decide);
+                                              Decide&& decide, const RequestId* request = nullptr);
+
+  // --- Requests
+
+  // The collection of the notes; made when absent.
+  absl::StatusOr<Collection*> OwnCollection(std::atomic<Collection*>* known, std::string_view name);
+  absl::StatusOr<Collection*> Notes() {
+    return OwnCollection(&notes_, engine_internal::kRequestsCollection);
+  }
+  // The note in a slot, visible or not, and its commit timestamp. Inside an epoch guard.
+  absl::StatusOr<std::optional<engine_internal::RequestNote>> ReadNote(
+      const Collection& notes, std::uint32_t slot, std::uint64_t* timestamp = nullptr);
+  absl::StatusOr<RequestOutcome> Judge(const std::optional<engine_internal::RequestNote>& note,
+                                       const RequestId& request) const {
+    return engine_internal::JudgeRequest(note, request, run_, absl::ToUnixSeconds(absl::Now()),
+                                         absl::ToInt64Seconds(options_.request_window));
+  }
+  std::string MakeNote(const RequestId& request, const RequestOutcome& outcome) const;
+  // The error of a request that was not found undone: for kDone, kCancelled.
+  static absl::Status NotAgain(const RequestOutcome& outcome);
+  // The outcome, if it was done before; an error if it must not be done now.
+  absl::StatusOr<std::optional<RequestOutcome>> DoneBefore(const RequestId* request);
+  // Writes the note of a request without a document: kCancelled when it was done before.
+  absl::StatusOr<std::uint64_t> WriteNote(const RequestId& request, const RequestOutcome& outcome);
+  // Runs a write of one document: `write()`, or, if it was done before, `done(outcome)`.
+  template <class WriteOne, class Done>
+  auto Once(const RequestId* request, WriteOne&& write, Done&& done) -> decltype(write());
+  // The same for a write of many documents, which is begun and done with in two notes.
+  template <class WriteMany, class Done, class OutcomeOf>
+  auto OnceOfMany(const RequestId* request, WriteMany&& write, Done&& done, OutcomeOf&& outcome_of)
+      -> decltype(write());
+
+  // --- Events: drops, which the logs do not have.
+
+  static constexpr std::string_view kEventsCollection = "$events";
+  static constexpr std::uint64_t kEventsMax = 1024;
+  struct Event {
+    std::string name;
+    std::uint64_t dropped = 0;  // ids of collections
+    std::uint64_t made = 0;     // 0: none
+  };
+  static Event DecodeEvent(ValueView document);
+  // Notes that a collection goes; `made`: another one takes its place.
+  absl::Status WriteEvent(std::string_view name, std::uint32_t dropped, std::uint32_t made)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(manifest_mutex_);
+  // At the start: completes what a crash interrupted, and learns the names of what is gone.
+  absl::Status ReplayEvents();
+  // What a collection is called, and since which commit; for change feeds.
+  struct Naming {
+    std::string name;
+    std::uint64_t since = 0;
+  };
 
   // Looks at a document for UniqueWrite.
   auto FindHolder() const {
@@ -354,21 +437,26 @@ class BasicDatabase {
   // One attempt at the next document that matches, from a position on; used by the *One and *Many
   // operations. `change(current) -> StatusOr<Decision>` is called only when the newest version
   // matches. `once`: stop after the first. `ids`: only these, encoded.
-  template <class Change>
+  template <class ChangeDocument>
   absl::StatusOr<UpdateResult> ChangeMatches(Collection& collection, const Filter& filter,
-                                             bool once, Change&& change,
-                                             const std::vector<std::string>* ids = nullptr);
+                                             bool once, ChangeDocument&& change,
+                                             const std::vector<std::string>* ids = nullptr,
+                                             const RequestId* request = nullptr);
 
   absl::StatusOr<UpdateResult> UpdateMatches(std::string_view collection, const Filter& filter,
                                              const Update& update, bool once,
-                                             const std::vector<std::string>* ids = nullptr);
+                                             const std::vector<std::string>* ids = nullptr,
+                                             const RequestId* request = nullptr);
   absl::StatusOr<DeleteResult> DeleteMatches(std::string_view collection, const Filter& filter,
-                                             bool once);
+                                             bool once, const RequestId* request);
   absl::StatusOr<UpsertResult> Upsert(std::string_view collection, const Filter& filter,
-                                      const Update& update, bool once);
+                                      const Update& update, bool once, const RequestId* request);
 
+  absl::StatusOr<InsertResult> InsertNamed(std::string_view collection, ValueView document,
+                                           const RequestId* request);
   absl::StatusOr<std::uint64_t> InsertEncoded(Collection& collection, std::string_view id,
-                                              std::string_view raw);
+                                              std::string_view raw,
+                                              const RequestId* request = nullptr);
 
   // Calls `visit` for what matches at `timestamp` until it returns false. Documents may come from
   // several threads, one at a time.
@@ -485,6 +573,22 @@ class BasicDatabase {
   std::atomic<std::uint64_t> torn_bytes_{0};
 
   engine_internal::CursorTable cursors_;
+
+  // Of requests. `run_`: random, of this opening.
+  const std::uint64_t run_ = std::uint64_t{std::random_device{}()} << 31 | std::random_device{}();
+  std::atomic<Collection*> notes_{nullptr};
+  absl::Mutex sessions_mutex_;
+  // Slots that were given out and may have no note yet, and when.
+  absl::flat_hash_map<std::uint32_t, std::int64_t> slots_given_ ABSL_GUARDED_BY(sessions_mutex_);
+  std::uint32_t next_slot_ ABSL_GUARDED_BY(sessions_mutex_) =
+      std::random_device{}() % engine_internal::kRequestSlots;
+
+  // Of events.
+  std::atomic<Collection*> events_{nullptr};
+  std::uint64_t events_written_ ABSL_GUARDED_BY(manifest_mutex_) = 0;
+  absl::Mutex names_mutex_;
+  // Of all collections, also of those that are gone.
+  absl::flat_hash_map<std::uint32_t, Naming> names_ ABSL_GUARDED_BY(names_mutex_);
 
   std::unique_ptr<engine_internal::UniqueEnforcer<Policies>> unique_;
 
@@ -699,6 +803,7 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
                              .status());
   }
 
+  ALOS_RETURN_IF_ERROR(ReplayEvents());
   for (const auto& shard : shards_) {
     absl::MutexLock lock(&shard->writer());
     for (Collection* collection : collections_.All()) {
@@ -914,7 +1019,12 @@ template <class Policies>
 absl::StatusOr<engine_internal::Collection*> BasicDatabase<Policies>::FindOrCreateCollection(
     std::string_view name) {
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(name));
-  if (found != nullptr) return found;
+  return found != nullptr ? found : MakeCollection(name);
+}
+
+template <class Policies>
+absl::StatusOr<engine_internal::Collection*> BasicDatabase<Policies>::MakeCollection(
+    std::string_view name) {
   absl::MutexLock lock(&manifest_mutex_);
   const auto guard = context_.epochs->Enter();
   if (Collection* other = collections_.Find(name)) return other;
@@ -925,6 +1035,10 @@ absl::StatusOr<engine_internal::Collection*> BasicDatabase<Policies>::FindOrCrea
   if (!written.ok()) {
     manifest_.collections.pop_back();  // the id stays used: it may be on disk
     return written;
+  }
+  {
+    absl::MutexLock names_lock(&names_mutex_);
+    names_[id] = {std::string(name), 0};
   }
   return collections_.Add(id, name);
 }
@@ -944,14 +1058,18 @@ template <class Policies>
 std::vector<std::string> BasicDatabase<Policies>::ListCollections() {
   const auto guard = context_.epochs->Enter();
   std::vector<std::string> names;
-  for (const Collection* collection : collections_.All()) names.push_back(collection->name);
+  for (const Collection* collection : collections_.All()) {
+    if (!engine_internal::IsOwnCollection(collection->name)) names.push_back(collection->name);
+  }
   std::sort(names.begin(), names.end());
   return names;
 }
 
 template <class Policies>
 absl::Status BasicDatabase<Policies>::Drop(std::string_view name) {
-  ALOS_RETURN_IF_ERROR(engine_internal::CheckCollectionName(name));
+  ALOS_ASSIGN_OR_RETURN(const Collection* there, FindCollection(name));
+  if (there == nullptr) return absl::OkStatus();
+  ALOS_RETURN_IF_ERROR(OwnCollection(&events_, kEventsCollection).status());
   absl::MutexLock lock(&manifest_mutex_);
   const auto found =
       std::find_if(manifest_.collections.begin(), manifest_.collections.end(),
@@ -959,6 +1077,7 @@ absl::Status BasicDatabase<Policies>::Drop(std::string_view name) {
   if (found == manifest_.collections.end()) return absl::OkStatus();
   ALOS_RETURN_IF_ERROR(durability_->health());
   const Manifest::Collection removed = *found;
+  ALOS_RETURN_IF_ERROR(WriteEvent(name, removed.id, 0));
   manifest_.collections.erase(found);
   const absl::Status written = WriteManifest();
   if (!written.ok()) {
@@ -975,12 +1094,29 @@ template <class Policies>
 template <class Decide>
 absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection& collection,
                                                                      std::string_view id,
-                                                                     Decide&& decide) {
+                                                                     Decide&& decide,
+                                                                     const RequestId* request) {
   unique_->Prepare(&collection);
+  // The note of the request is a second document of the same commit, in a shard of its own.
+  Collection* notes = nullptr;
+  std::string note_id;
+  StoredBody note_body;
+  std::string note_raw;
+  if (request != nullptr) {
+    ALOS_ASSIGN_OR_RETURN(notes, Notes());
+    note_id = engine_internal::EncodeNoteId(request->slot);
+  }
   const std::uint64_t hash = Hash(collection.id, id);
   Shard& shard = ShardOf(hash);
+  const std::uint64_t note_hash = notes != nullptr ? Hash(notes->id, note_id) : hash;
+  Shard& note_shard = ShardOf(note_hash);
   const auto guard = context_.epochs->Enter();
-  absl::MutexLock lock(&shard.writer());
+  // In one order for all, so that two commits cannot wait for each other.
+  Shard* const first = note_shard.number() < shard.number() ? &note_shard : &shard;
+  Shard* const second = &shard == &note_shard ? nullptr : first == &shard ? &note_shard : &shard;
+  absl::MutexLock lock(&first->writer());
+  std::optional<absl::MutexLock> second_lock;
+  if (second != nullptr) second_lock.emplace(&second->writer());
   const UniqueIndexList* unique = collection.unique.list();
   UniqueKeys unique_before;
   ALOS_RETURN_IF_ERROR(shard.EnsureLog());
@@ -1002,6 +1138,20 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection&
   }
   if (decision.action == Decision::Action::kNothing) return std::uint64_t{0};
   const bool is_put = decision.action == Decision::Action::kPut;
+  std::uint64_t note_previous = 0;
+  if (notes != nullptr) {
+    ALOS_RETURN_IF_ERROR(note_shard.EnsureLog());
+    ALOS_ASSIGN_OR_RETURN(const auto note, ReadNote(*notes, request->slot));
+    ALOS_ASSIGN_OR_RETURN(RequestOutcome outcome, Judge(note, *request));
+    ALOS_RETURN_IF_ERROR(NotAgain(outcome));
+    outcome.state = RequestOutcome::State::kDone;
+    outcome.matched = was_live ? 1 : 0;
+    outcome.changed = 1;
+    if (!was_live) outcome.inserted_id = std::string(id);
+    note_previous = note_shard.FindNewest(notes->id, note_id, note_hash);
+    note_raw = MakeNote(*request, outcome);
+    Encode(note_raw, &note_body);
+  }
 
   UniqueWrite unique_write;
   if (unique != nullptr) {
@@ -1015,67 +1165,521 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection&
     ALOS_RETURN_IF_ERROR(unique_write.Check(FindHolder()));
   }
 
+  const auto discard = [&](absl::Status status) {
+    shard.Discard();
+    if (second != nullptr) note_shard.Discard();
+    return status;
+  };
+  const std::uint32_t record_count = notes != nullptr ? 2 : 0;
   ALOS_ASSIGN_OR_RETURN(const auto mark, shard.PrepareMark());
   auto write = shard.Prepare(collection.id, id, hash, previous, is_put ? &decision.body : nullptr,
-                             options_.check_bodies, 0);
-  if (!write.ok()) {
-    shard.Discard();
-    return write.status();
+                             options_.check_bodies, record_count);
+  if (!write.ok()) return discard(write.status());
+  std::optional<typename Log::Prepared> note_mark;
+  std::optional<typename Shard::Write> note_write;
+  if (notes != nullptr) {
+    if (second != nullptr) {
+      auto prepared = note_shard.PrepareMark();
+      if (!prepared.ok()) return discard(prepared.status());
+      note_mark = *prepared;
+    }
+    auto prepared = note_shard.Prepare(notes->id, note_id, note_hash, note_previous, &note_body,
+                                       options_.check_bodies, record_count);
+    if (!prepared.ok()) return discard(prepared.status());
+    note_write = *std::move(prepared);
   }
-  std::array<CommitRecord, 2> records;
+  std::array<CommitRecord, 4> records;
   const auto seal = [&](std::uint64_t timestamp) {
     std::size_t count = 0;
-    const auto add = [&](const typename Log::Prepared& prepared) {
-      records[count++] = {shard.number(), shard.log()->generation(), prepared.offset,
-                          shard.Seal(prepared, timestamp)};
+    const auto add = [&](Shard& of, const typename Log::Prepared& prepared) {
+      records[count++] = {of.number(), of.log()->generation(), prepared.offset,
+                          of.Seal(prepared, timestamp)};
     };
-    if (mark) add(*mark);
-    add(write->prepared);
+    if (mark) add(shard, *mark);
+    add(shard, write->prepared);
+    if (note_mark) add(note_shard, *note_mark);
+    if (note_write) add(note_shard, note_write->prepared);
     shard.PublishLog();
+    if (second != nullptr) note_shard.PublishLog();
     shard.InstallWrite(*write);
+    if (note_write) note_shard.InstallWrite(*note_write);
     return absl::Span<const CommitRecord>(records.data(), count);
   };
-  const CounterDelta delta{&collection.live_documents, (is_put ? 1 : 0) - (was_live ? 1 : 0)};
-  absl::StatusOr<std::uint64_t> committed =
-      durability_->Commit(seal, absl::MakeConstSpan(&delta, delta.delta != 0 ? 1 : 0));
-  if (!committed.ok()) {
-    shard.Discard();
-  } else {
-    unique_write.Apply();
-  }
+  absl::InlinedVector<CounterDelta, 2> deltas;
+  if (const int delta = (is_put ? 1 : 0) - (was_live ? 1 : 0); delta != 0)
+    deltas.push_back({&collection.live_documents, delta});
+  if (notes != nullptr && !note_shard.IsLive(note_previous))
+    deltas.push_back({&notes->live_documents, 1});
+  absl::StatusOr<std::uint64_t> committed = durability_->Commit(seal, deltas);
+  if (!committed.ok()) return discard(committed.status());
+  unique_write.Apply();
   return committed;
 }
 
 template <class Policies>
-absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::InsertEncoded(Collection& collection,
-                                                                     std::string_view id,
-                                                                     std::string_view raw) {
-  Decision put;
-  put.action = Decision::Action::kPut;
-  Encode(raw, &put.body);  // before the writer role is taken
-  return WriteDocument(collection, id,
+absl::StatusOr<engine_internal::Collection*> BasicDatabase<Policies>::OwnCollection(
+    std::atomic<Collection*>* known, std::string_view name) {
+  if (Collection* collection = known->load(std::memory_order_acquire)) return collection;
+  Collection* found = nullptr;
+  {
+    const auto guard = context_.epochs->Enter();
+    found = collections_.Find(name);
+  }
+  if (found == nullptr) {
+    ALOS_ASSIGN_OR_RETURN(found, MakeCollection(name));
+  }
+  known->store(found, std::memory_order_release);
+  return found;
+}
+
+template <class Policies>
+absl::StatusOr<std::optional<engine_internal::RequestNote>> BasicDatabase<Policies>::ReadNote(
+    const Collection& notes, std::uint32_t slot, std::uint64_t* timestamp) {
+  const std::string id = engine_internal::EncodeNoteId(slot);
+  const std::uint64_t hash = Hash(notes.id, id);
+  Shard& shard = ShardOf(hash);
+  std::optional<engine_internal::RequestNote> note;
+  ALOS_ASSIGN_OR_RETURN(
+      const std::uint64_t offset,
+      shard.FindVersion(notes.id, id, hash, std::numeric_limits<std::uint64_t>::max()));
+  if (offset == 0) return note;
+  if (timestamp != nullptr)
+    *timestamp = RecordView(shard.log()->At(offset)).header().commit_timestamp;
+  ALOS_RETURN_IF_ERROR(shard.VisitDocument(
+      offset, [&](ValueView document) { note = engine_internal::DecodeNote(document); }, false));
+  return note;
+}
+
+template <class Policies>
+std::string BasicDatabase<Policies>::MakeNote(const RequestId& request,
+                                              const RequestOutcome& outcome) const {
+  engine_internal::RequestNote note;
+  note.key = std::string(request.key.data(), request.key.size());
+  note.number = request.number;
+  note.run = run_;
+  note.seconds = absl::ToUnixSeconds(absl::Now());
+  note.outcome = outcome;
+  return engine_internal::EncodeNote(request.slot, note);
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::NotAgain(const RequestOutcome& outcome) {
+  switch (outcome.state) {
+    case RequestOutcome::State::kNone:
+      return absl::OkStatus();
+    case RequestOutcome::State::kRunning:
+      return absl::AbortedError("the request is still being done: ask again");
+    case RequestOutcome::State::kInterrupted:
+      return absl::UnknownError(
+          "the server stopped while it did this request: some of its documents are written, and it "
+          "is not done again");
+    case RequestOutcome::State::kDone:
+      break;
+  }
+  return absl::CancelledError("the request was done before");
+}
+
+template <class Policies>
+absl::StatusOr<RequestOutcome> BasicDatabase<Policies>::FindRequest(const RequestId& request) {
+  ALOS_ASSIGN_OR_RETURN(Collection * notes, Notes());
+  const auto guard = context_.epochs->Enter();
+  std::uint64_t timestamp = 0;
+  ALOS_ASSIGN_OR_RETURN(const auto note, ReadNote(*notes, request.slot, &timestamp));
+  ALOS_ASSIGN_OR_RETURN(RequestOutcome outcome, Judge(note, request));
+  if (outcome.state == RequestOutcome::State::kDone) outcome.commit_timestamp = timestamp;
+  return outcome;
+}
+
+template <class Policies>
+absl::StatusOr<std::optional<RequestOutcome>> BasicDatabase<Policies>::DoneBefore(
+    const RequestId* request) {
+  ALOS_ASSIGN_OR_RETURN(RequestOutcome outcome, FindRequest(*request));
+  if (outcome.state == RequestOutcome::State::kNone) return std::optional<RequestOutcome>();
+  if (outcome.state != RequestOutcome::State::kDone) return NotAgain(outcome);
+  if (!outcome.status.ok()) return outcome.status;
+  return std::optional<RequestOutcome>(std::move(outcome));
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteNote(const RequestId& request,
+                                                                 const RequestOutcome& outcome) {
+  ALOS_ASSIGN_OR_RETURN(Collection * notes, Notes());
+  const std::string raw = MakeNote(request, outcome);
+  return WriteDocument(*notes, engine_internal::EncodeNoteId(request.slot),
                        [&](std::optional<ValueView> current, Decision* decision) -> absl::Status {
-                         if (current) return DuplicateId(collection, id);
-                         *decision = std::move(put);
+                         std::optional<engine_internal::RequestNote> note;
+                         if (current) note = engine_internal::DecodeNote(*current);
+                         ALOS_ASSIGN_OR_RETURN(const RequestOutcome known, Judge(note, request));
+                         // What we began ourselves is done now.
+                         const bool ends = outcome.state == RequestOutcome::State::kDone &&
+                                           known.state == RequestOutcome::State::kRunning;
+                         if (!ends) ALOS_RETURN_IF_ERROR(NotAgain(known));
+                         decision->action = Decision::Action::kPut;
+                         Encode(raw, &decision->body);
                          return absl::OkStatus();
                        });
 }
 
 template <class Policies>
+template <class WriteOne, class Done>
+auto BasicDatabase<Policies>::Once(const RequestId* request, WriteOne&& write, Done&& done)
+    -> decltype(write()) {
+  if (request == nullptr) return write();
+  // Somebody else may send the same request at the same time.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    ALOS_ASSIGN_OR_RETURN(const std::optional<RequestOutcome> before, DoneBefore(request));
+    if (before) return done(*before);
+    auto written = write();
+    if (!absl::IsCancelled(written.status())) return written;
+  }
+  return absl::InternalError("a request is done and is not");
+}
+
+template <class Policies>
+template <class WriteMany, class Done, class OutcomeOf>
+auto BasicDatabase<Policies>::OnceOfMany(const RequestId* request, WriteMany&& write, Done&& done,
+                                         OutcomeOf&& outcome_of) -> decltype(write()) {
+  if (request == nullptr) return write();
+  ALOS_ASSIGN_OR_RETURN(const std::optional<RequestOutcome> before, DoneBefore(request));
+  if (before) return done(*before);
+  RequestOutcome outcome;
+  outcome.state = RequestOutcome::State::kRunning;
+  ALOS_RETURN_IF_ERROR(WriteNote(*request, outcome).status());
+  auto written = write();
+  outcome = RequestOutcome();
+  if (written.ok()) {
+    outcome = outcome_of(*written);
+  } else {
+    outcome.status = written.status();
+  }
+  outcome.state = RequestOutcome::State::kDone;
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp, WriteNote(*request, outcome));
+  if (written.ok()) written->commit_timestamp = std::max(written->commit_timestamp, timestamp);
+  return written;
+}
+
+template <class Policies>
+absl::StatusOr<RequestId> BasicDatabase<Policies>::OpenSession() {
+  ALOS_ASSIGN_OR_RETURN(Collection * notes, Notes());
+  const std::int64_t now = absl::ToUnixSeconds(absl::Now());
+  const std::int64_t window = absl::ToInt64Seconds(options_.request_window);
+  RequestId session;
+  std::random_device random;
+  for (std::size_t i = 0; i < session.key.size(); i += 4) {
+    const std::uint32_t bits = random();
+    std::memcpy(session.key.data() + i, &bits, 4);
+  }
+  absl::MutexLock lock(&sessions_mutex_);
+  if (slots_given_.size() > engine_internal::kRequestSlots / 4)
+    absl::erase_if(slots_given_, [&](const auto& slot) { return now - slot.second > window; });
+  const auto guard = context_.epochs->Enter();
+  for (std::uint32_t tries = 0; tries < engine_internal::kRequestSlots; ++tries) {
+    const std::uint32_t slot = next_slot_;
+    next_slot_ = (next_slot_ + 1) % engine_internal::kRequestSlots;
+    const auto given = slots_given_.find(slot);
+    if (given != slots_given_.end() && now - given->second <= window) continue;
+    ALOS_ASSIGN_OR_RETURN(const auto note, ReadNote(*notes, slot));
+    if (note && now - note->seconds <= window) continue;
+    slots_given_[slot] = now;
+    session.slot = slot;
+    return session;
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat("all ", engine_internal::kRequestSlots,
+                   " sessions are in use; those that are idle end after ",
+                   absl::FormatDuration(options_.request_window)));
+}
+
+template <class Policies>
+typename BasicDatabase<Policies>::Event BasicDatabase<Policies>::DecodeEvent(ValueView document) {
+  Event event;
+  if (const auto name = document.Find("name"); name && name->IsString())
+    event.name = std::string(name->AsString());
+  const auto number = [&](std::string_view key) -> std::uint64_t {
+    const auto value = document.Find(key);
+    return value ? static_cast<std::uint64_t>(value->ToInt64().value_or(0)) : 0;
+  };
+  event.dropped = number("dropped");
+  event.made = number("made");
+  return event;
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::WriteEvent(std::string_view name, std::uint32_t dropped,
+                                                 std::uint32_t made) {
+  const std::uint64_t number = events_written_ + 1;
+  std::string id;
+  Builder(&id).Uint(number % kEventsMax);
+  std::string raw;
+  Builder builder(&raw);
+  builder.StartDocument();
+  builder.Key("_id").Uint(number % kEventsMax);
+  builder.Key("n").Uint(number);
+  builder.Key("name").String(name);
+  builder.Key("dropped").Uint(dropped);
+  builder.Key("made").Uint(made);
+  builder.EndDocument();
+  ALOS_ASSIGN_OR_RETURN(
+      const std::uint64_t timestamp,
+      WriteDocument(*events_.load(), id,
+                    [&](std::optional<ValueView>, Decision* decision) -> absl::Status {
+                      decision->action = Decision::Action::kPut;
+                      Encode(raw, &decision->body);
+                      return absl::OkStatus();
+                    }));
+  ALOS_RETURN_IF_ERROR(WaitVisible(timestamp));
+  events_written_ = number;
+  if (made != 0) {
+    absl::MutexLock lock(&names_mutex_);
+    names_[made] = {std::string(name), timestamp};
+  }
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::ReplayEvents() {
+  absl::MutexLock lock(&manifest_mutex_);
+  const auto guard = context_.epochs->Enter();
+  absl::MutexLock names_lock(&names_mutex_);
+  for (const auto& collection : manifest_.collections) names_[collection.id] = {collection.name, 0};
+  const Collection* events = collections_.Find(kEventsCollection);
+  if (events == nullptr) return absl::OkStatus();
+  bool changed = false;
+  for (std::uint64_t slot = 0; slot < kEventsMax; ++slot) {
+    std::string id;
+    Builder(&id).Uint(slot);
+    const std::uint64_t hash = Hash(events->id, id);
+    Shard& shard = ShardOf(hash);
+    ALOS_ASSIGN_OR_RETURN(
+        const std::uint64_t offset,
+        shard.FindVersion(events->id, id, hash, std::numeric_limits<std::uint64_t>::max()));
+    if (offset == 0) continue;
+    const std::uint64_t timestamp = RecordView(shard.log()->At(offset)).header().commit_timestamp;
+    Event event;
+    ALOS_RETURN_IF_ERROR(shard.VisitDocument(
+        offset,
+        [&](ValueView document) {
+          event = DecodeEvent(document);
+          if (const auto number = document.Find("n"))
+            events_written_ = std::max(events_written_,
+                                       static_cast<std::uint64_t>(number->ToInt64().value_or(0)));
+        },
+        false));
+    const auto dropped = static_cast<std::uint32_t>(event.dropped);
+    const auto made = static_cast<std::uint32_t>(event.made);
+    names_.try_emplace(dropped, Naming{event.name, 0});
+    if (made != 0) names_[made] = {event.name, timestamp};
+    const auto in_manifest = [&](std::uint32_t number) {
+      return std::find_if(manifest_.collections.begin(), manifest_.collections.end(),
+                          [&](const auto& collection) { return collection.id == number; });
+    };
+    const auto found = in_manifest(dropped);
+    if (dropped == 0 || found == manifest_.collections.end()) continue;
+    // A crash came between the event and the manifest.
+    manifest_.collections.erase(found);
+    collections_.Remove(event.name);
+    if (made != 0 && in_manifest(made) == manifest_.collections.end()) {
+      manifest_.collections.push_back({made, event.name, std::vector<std::string>()});
+      collections_.Add(made, event.name);
+    }
+    changed = true;
+  }
+  return changed ? WriteManifest() : absl::OkStatus();
+}
+
+template <class Policies>
+absl::StatusOr<ChangePosition> BasicDatabase<Policies>::ReadChanges(
+    const ChangesQuery& query, absl::FunctionRef<bool(const Change&)> visit) {
+  ChangePosition position = query.position;
+  position.timestamp = std::max<std::uint64_t>(position.timestamp, 1);
+  SnapshotRegistry::Pin pin;
+  {
+    const std::uint64_t newest = ReadTimestamp();
+    if (position.timestamp > newest + 1) {
+      return absl::InvalidArgumentError(absl::StrCat("the position ", position.timestamp,
+                                                     " lies in the future: the newest commit is ",
+                                                     newest));
+    }
+    // What came before the first of them is read, too.
+    std::optional<SnapshotRegistry::Pin> pinned = snapshots_.PinAt(position.timestamp - 1);
+    if (!pinned) return SnapshotGone(position.timestamp - 1);
+    pin = *std::move(pinned);
+  }
+  const auto guard = context_.epochs->Enter();
+  const std::uint64_t newest = ReadTimestamp();
+  const Collection* events = collections_.Find(kEventsCollection);
+  // Names of the collections that were asked for, by id; nullptr: not asked for.
+  absl::flat_hash_map<std::uint32_t, std::optional<Naming>> names;
+  const auto name_of = [&](std::uint32_t collection, std::uint64_t at) -> const std::string* {
+    const auto [known, is_new] = names.try_emplace(collection);
+    if (is_new) {
+      absl::MutexLock lock(&names_mutex_);
+      const auto found = names_.find(collection);
+      if (found != names_.end() && !engine_internal::IsOwnCollection(found->second.name) &&
+          (query.collections.empty() ||
+           std::find(query.collections.begin(), query.collections.end(), found->second.name) !=
+               query.collections.end())) {
+        known->second = found->second;
+      }
+    }
+    return known->second && at >= known->second->since ? &known->second->name : nullptr;
+  };
+  engine_internal::ChangeReader<Policies> reader(shards_, position.timestamp, newest);
+  ALOS_RETURN_IF_ERROR(reader.Start());
+  std::vector<typename engine_internal::ChangeReader<Policies>::Place> places;
+  std::uint64_t visited = 0;
+  while (true) {
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp, reader.Next(&places));
+    if (timestamp == 0) return ChangePosition::After(newest);
+    const std::uint64_t begin = timestamp == position.timestamp ? position.index : 0;
+    // The last one that was asked for, to say so.
+    const auto is_wanted = [&](std::size_t i) {
+      const RecordHeader header =
+          RecordView(shards_[places[i].shard]->log()->At(places[i].offset)).header();
+      if ((header.flags & kRelocated) != 0) return false;
+      if (events != nullptr && header.collection == events->id)
+        return header.kind == RecordKind::kPut;
+      return name_of(header.collection, header.commit_timestamp) != nullptr;
+    };
+    std::size_t last = places.size();
+    while (last > begin && !is_wanted(last - 1)) --last;
+    for (std::size_t i = begin; i < last; ++i) {
+      if (!is_wanted(i)) continue;
+      Shard& shard = *shards_[places[i].shard];
+      const RecordView record(shard.log()->At(places[i].offset));
+      const RecordHeader header = record.header();
+      Change change;
+      change.timestamp = timestamp;
+      change.is_last = i + 1 == last;
+      change.next =
+          change.is_last ? ChangePosition::After(timestamp) : ChangePosition{timestamp, i + 1};
+      bool go_on = true;
+      const auto tell = [&] {
+        ++visited;
+        go_on = visit(change) && visited < query.changes_max;
+      };
+      if (events != nullptr && header.collection == events->id) {
+        Event event;
+        ALOS_RETURN_IF_ERROR(shard.VisitDocument(
+            places[i].offset, [&](ValueView document) { event = DecodeEvent(document); }, false));
+        const std::string* name = name_of(static_cast<std::uint32_t>(event.dropped), timestamp);
+        if (name == nullptr) name = name_of(static_cast<std::uint32_t>(event.made), timestamp);
+        if (name == nullptr) continue;
+        change.kind = event.made != 0 ? Change::Kind::kReplace : Change::Kind::kDrop;
+        change.collection = *name;
+        tell();
+      } else {
+        change.collection = *name_of(header.collection, timestamp);
+        change.id = record.id();
+        const auto with_before = [&](std::optional<ValueView> before) -> absl::Status {
+          change.before = before;
+          if (header.kind == RecordKind::kDelete) {
+            if (!before) return absl::OkStatus();  // there was nothing to delete
+            change.kind = Change::Kind::kDelete;
+            tell();
+            return absl::OkStatus();
+          }
+          change.kind = before ? Change::Kind::kUpdate : Change::Kind::kInsert;
+          return shard.VisitDocument(
+              places[i].offset,
+              [&](ValueView document) {
+                change.after = document;
+                tell();
+              },
+              false);
+        };
+        const std::uint64_t hash = Hash(header.collection, record.id());
+        ALOS_ASSIGN_OR_RETURN(
+            const std::uint64_t before,
+            shard.FindVersionBefore(places[i].offset, header, record.id(), hash, timestamp - 1));
+        absl::Status told;
+        if (before == 0) {
+          told = with_before(std::nullopt);
+        } else {
+          ALOS_RETURN_IF_ERROR(shard.VisitDocument(
+              before, [&](ValueView document) { told = with_before(document); }, false));
+        }
+        ALOS_RETURN_IF_ERROR(told);
+      }
+      if (!go_on) return change.next;
+    }
+  }
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::InsertEncoded(Collection& collection,
+                                                                     std::string_view id,
+                                                                     std::string_view raw,
+                                                                     const RequestId* request) {
+  Decision put;
+  put.action = Decision::Action::kPut;
+  Encode(raw, &put.body);  // before the writer role is taken
+  return WriteDocument(
+      collection, id,
+      [&](std::optional<ValueView> current, Decision* decision) -> absl::Status {
+        if (current) return DuplicateId(collection, id);
+        *decision = std::move(put);
+        return absl::OkStatus();
+      },
+      request);
+}
+
+template <class Policies>
 absl::StatusOr<InsertResult> BasicDatabase<Policies>::InsertOne(std::string_view collection,
-                                                                ValueView document) {
+                                                                ValueView document,
+                                                                const RequestId* request) {
+  return Once(
+      request, [&] { return InsertNamed(collection, document, request); },
+      [](const RequestOutcome& outcome) -> absl::StatusOr<InsertResult> {
+        return InsertResult{outcome.inserted_id.value_or(""), outcome.commit_timestamp};
+      });
+}
+
+template <class Policies>
+absl::StatusOr<InsertResult> BasicDatabase<Policies>::InsertNamed(std::string_view collection,
+                                                                  ValueView document,
+                                                                  const RequestId* request) {
   InsertableDocument insertable;
   ALOS_RETURN_IF_ERROR(MakeInsertable(document, &insertable));
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindOrCreateCollection(collection));
   ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp,
-                        InsertEncoded(*found, insertable.id, insertable.raw));
+                        InsertEncoded(*found, insertable.id, insertable.raw, request));
   return InsertResult{std::move(insertable.id), timestamp};
 }
 
 template <class Policies>
 InsertManyResult BasicDatabase<Policies>::InsertMany(std::string_view collection,
-                                                     absl::Span<const ValueView> documents) {
+                                                     absl::Span<const ValueView> documents,
+                                                     const RequestId* request) {
   InsertManyResult result;
+  if (request != nullptr) {
+    // The ids are those of the documents: who sends them twice must have given them.
+    const auto ids = [&](std::uint64_t count) {
+      for (std::size_t i = 0; i < documents.size() && i < count; ++i) {
+        const std::optional<ValueView> id = documents[i].Find("_id");
+        result.ids.push_back(id ? EncodeId(*id).value_or("\xc0") : "\xc0");
+      }
+    };
+    const absl::StatusOr<UpdateResult> done = OnceOfMany(
+        request,
+        [&]() -> absl::StatusOr<UpdateResult> {
+          result = InsertMany(collection, documents);
+          if (!result.status.ok()) return result.status;
+          return UpdateResult{0, result.ids.size(), result.commit_timestamp};
+        },
+        [&](const RequestOutcome& outcome) -> absl::StatusOr<UpdateResult> {
+          ids(outcome.changed);
+          return UpdateResult{0, outcome.changed, outcome.commit_timestamp};
+        },
+        [](const UpdateResult& inserted) {
+          RequestOutcome outcome;
+          outcome.changed = inserted.modified;
+          return outcome;
+        });
+    result.status = done.status();
+    if (done.ok()) result.commit_timestamp = done->commit_timestamp;
+    return result;
+  }
   for (const ValueView document : documents) {
     absl::StatusOr<InsertResult> inserted = InsertOne(collection, document);
     if (!inserted.ok()) {
@@ -1975,23 +2579,25 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::CountMatches(Collection& 
 }
 
 template <class Policies>
-template <class Change>
+template <class ChangeDocument>
 absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(
-    Collection& collection, const Filter& filter, bool once, Change&& change,
-    const std::vector<std::string>* ids) {
+    Collection& collection, const Filter& filter, bool once, ChangeDocument&& change,
+    const std::vector<std::string>* ids, const RequestId* request) {
   UpdateResult result;
   // Documents are found in a snapshot, and changed only if their newest version still matches.
   const auto change_one = [&](std::string_view id) -> absl::Status {
     bool matched = false;
     ALOS_ASSIGN_OR_RETURN(
         const std::uint64_t timestamp,
-        WriteDocument(collection, id,
-                      [&](std::optional<ValueView> current, Decision* decision) -> absl::Status {
-                        absl::Status error;  // of an expression of the filter
-                        if (!current || !filter.Matches(*current, &error)) return error;
-                        matched = true;
-                        return change(*current, decision);
-                      }));
+        WriteDocument(
+            collection, id,
+            [&](std::optional<ValueView> current, Decision* decision) -> absl::Status {
+              absl::Status error;  // of an expression of the filter
+              if (!current || !filter.Matches(*current, &error)) return error;
+              matched = true;
+              return change(*current, decision);
+            },
+            request));
     result.matched += matched;
     result.modified += timestamp != 0;
     result.commit_timestamp = std::max(result.commit_timestamp, timestamp);
@@ -2022,7 +2628,7 @@ absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(
 template <class Policies>
 absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateMatches(
     std::string_view collection, const Filter& filter, const Update& update, bool once,
-    const std::vector<std::string>* ids) {
+    const std::vector<std::string>* ids, const RequestId* request) {
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return UpdateResult{};
   std::string raw;  // outlives what the decision refers to
@@ -2036,65 +2642,101 @@ absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateMatches(
         Encode(raw, &decision->body);
         return absl::OkStatus();
       },
-      ids);
+      ids, request);
 }
 
 template <class Policies>
 absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateOne(std::string_view collection,
                                                                 const Filter& filter,
-                                                                const Update& update) {
-  return UpdateMatches(collection, filter, update, true);
+                                                                const Update& update,
+                                                                const RequestId* request) {
+  return Once(
+      request, [&] { return UpdateMatches(collection, filter, update, true, nullptr, request); },
+      [](const RequestOutcome& outcome) -> absl::StatusOr<UpdateResult> {
+        return UpdateResult{outcome.matched, outcome.changed, outcome.commit_timestamp};
+      });
 }
 
 template <class Policies>
 absl::StatusOr<UpdateResult> BasicDatabase<Policies>::UpdateMany(std::string_view collection,
                                                                  const Filter& filter,
-                                                                 const Update& update) {
+                                                                 const Update& update,
+                                                                 const RequestId* request) {
   ALOS_RETURN_IF_ERROR(CheckUpdateMany(update));
-  return UpdateMatches(collection, filter, update, false);
+  return OnceOfMany(
+      request, [&] { return UpdateMatches(collection, filter, update, false); },
+      [](const RequestOutcome& outcome) -> absl::StatusOr<UpdateResult> {
+        return UpdateResult{outcome.matched, outcome.changed, outcome.commit_timestamp};
+      },
+      [](const UpdateResult& result) {
+        RequestOutcome outcome;
+        outcome.matched = result.matched;
+        outcome.changed = result.modified;
+        return outcome;
+      });
 }
 
 template <class Policies>
 absl::StatusOr<DeleteResult> BasicDatabase<Policies>::DeleteMatches(std::string_view collection,
-                                                                    const Filter& filter,
-                                                                    bool once) {
+                                                                    const Filter& filter, bool once,
+                                                                    const RequestId* request) {
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   if (found == nullptr) return DeleteResult{};
-  ALOS_ASSIGN_OR_RETURN(const UpdateResult result,
-                        ChangeMatches(*found, filter, once, [](ValueView, Decision* decision) {
-                          decision->action = Decision::Action::kDelete;
-                          return absl::OkStatus();
-                        }));
+  ALOS_ASSIGN_OR_RETURN(const UpdateResult result, ChangeMatches(
+                                                       *found, filter, once,
+                                                       [](ValueView, Decision* decision) {
+                                                         decision->action =
+                                                             Decision::Action::kDelete;
+                                                         return absl::OkStatus();
+                                                       },
+                                                       nullptr, request));
   return DeleteResult{result.modified, result.commit_timestamp};
 }
 
 template <class Policies>
 absl::StatusOr<DeleteResult> BasicDatabase<Policies>::DeleteOne(std::string_view collection,
-                                                                const Filter& filter) {
-  return DeleteMatches(collection, filter, true);
+                                                                const Filter& filter,
+                                                                const RequestId* request) {
+  return Once(
+      request, [&] { return DeleteMatches(collection, filter, true, request); },
+      [](const RequestOutcome& outcome) -> absl::StatusOr<DeleteResult> {
+        return DeleteResult{outcome.changed, outcome.commit_timestamp};
+      });
 }
 
 template <class Policies>
 absl::StatusOr<DeleteResult> BasicDatabase<Policies>::DeleteMany(std::string_view collection,
-                                                                 const Filter& filter) {
-  return DeleteMatches(collection, filter, false);
+                                                                 const Filter& filter,
+                                                                 const RequestId* request) {
+  return OnceOfMany(
+      request, [&] { return DeleteMatches(collection, filter, false, nullptr); },
+      [](const RequestOutcome& outcome) -> absl::StatusOr<DeleteResult> {
+        return DeleteResult{outcome.changed, outcome.commit_timestamp};
+      },
+      [](const DeleteResult& result) {
+        RequestOutcome outcome;
+        outcome.changed = result.deleted;
+        return outcome;
+      });
 }
 
 template <class Policies>
 absl::StatusOr<UpsertResult> BasicDatabase<Policies>::Upsert(std::string_view collection,
                                                              const Filter& filter,
-                                                             const Update& update, bool once) {
+                                                             const Update& update, bool once,
+                                                             const RequestId* request) {
   // Somebody else may insert the same `_id`, or the same key of a unique index, between our look
   // and our insert: then it is there to be updated. A conflict that stays is not with what the
   // filter matches, and is the caller's.
   for (int attempt = 0;; ++attempt) {
-    ALOS_ASSIGN_OR_RETURN(const UpdateResult updated, once
-                                                          ? UpdateOne(collection, filter, update)
-                                                          : UpdateMany(collection, filter, update));
+    if (!once) ALOS_RETURN_IF_ERROR(CheckUpdateMany(update));
+    ALOS_ASSIGN_OR_RETURN(const UpdateResult updated,
+                          UpdateMatches(collection, filter, update, once, nullptr, request));
     UpsertResult result{updated.matched, updated.modified, std::nullopt, updated.commit_timestamp};
     if (updated.matched != 0) return result;
     ALOS_ASSIGN_OR_RETURN(const std::string seed, update.Seed(filter));
-    absl::StatusOr<InsertResult> inserted = InsertOne(collection, ValueView::FromTrusted(seed));
+    absl::StatusOr<InsertResult> inserted =
+        InsertNamed(collection, ValueView::FromTrusted(seed), request);
     if (inserted.ok()) {
       result.inserted_id = std::move(inserted->id);
       result.commit_timestamp = inserted->commit_timestamp;
@@ -2108,7 +2750,7 @@ absl::StatusOr<UpsertResult> BasicDatabase<Policies>::Upsert(std::string_view co
       // It need not be visible yet.
       const std::vector<std::string> ids = {std::string(*holder)};
       ALOS_ASSIGN_OR_RETURN(const UpdateResult other,
-                            UpdateMatches(collection, filter, update, once, &ids));
+                            UpdateMatches(collection, filter, update, once, &ids, request));
       if (other.matched != 0)
         return UpsertResult{other.matched, other.modified, std::nullopt, other.commit_timestamp};
     }
@@ -2118,15 +2760,34 @@ absl::StatusOr<UpsertResult> BasicDatabase<Policies>::Upsert(std::string_view co
 template <class Policies>
 absl::StatusOr<UpsertResult> BasicDatabase<Policies>::UpsertOne(std::string_view collection,
                                                                 const Filter& filter,
-                                                                const Update& update) {
-  return Upsert(collection, filter, update, true);
+                                                                const Update& update,
+                                                                const RequestId* request) {
+  return Once(
+      request, [&] { return Upsert(collection, filter, update, true, request); },
+      [](const RequestOutcome& outcome) -> absl::StatusOr<UpsertResult> {
+        return UpsertResult{outcome.matched, outcome.matched != 0 ? outcome.changed : 0,
+                            outcome.inserted_id, outcome.commit_timestamp};
+      });
 }
 
 template <class Policies>
 absl::StatusOr<UpsertResult> BasicDatabase<Policies>::UpsertMany(std::string_view collection,
                                                                  const Filter& filter,
-                                                                 const Update& update) {
-  return Upsert(collection, filter, update, false);
+                                                                 const Update& update,
+                                                                 const RequestId* request) {
+  return OnceOfMany(
+      request, [&] { return Upsert(collection, filter, update, false, nullptr); },
+      [](const RequestOutcome& outcome) -> absl::StatusOr<UpsertResult> {
+        return UpsertResult{outcome.matched, outcome.changed, outcome.inserted_id,
+                            outcome.commit_timestamp};
+      },
+      [](const UpsertResult& result) {
+        RequestOutcome outcome;
+        outcome.matched = result.matched;
+        outcome.changed = result.modified;
+        outcome.inserted_id = result.inserted_id;
+        return outcome;
+      });
 }
 
 template <class Policies>
@@ -2310,6 +2971,8 @@ absl::StatusOr<PipelineEnvironment::Replacement> BasicDatabase<Policies>::BeginR
     // documents.
     ALOS_RETURN_IF_ERROR(WriteManifest());
     next = collections_.Make(id, name);
+    absl::MutexLock names_lock(&names_mutex_);
+    names_[id] = {std::string(name), std::numeric_limits<std::uint64_t>::max()};
   }
   PipelineEnvironment::Replacement replacement;
   replacement.put = [this, next, written](ValueView document) -> absl::Status {
@@ -2336,9 +2999,15 @@ absl::StatusOr<PipelineEnvironment::Replacement> BasicDatabase<Policies>::BeginR
 // Makes `next`, which nobody finds yet, the collection of its name.
 template <class Policies>
 absl::Status BasicDatabase<Policies>::Rename(Collection* next) {
+  ALOS_RETURN_IF_ERROR(OwnCollection(&events_, kEventsCollection).status());
   absl::MutexLock lock(&manifest_mutex_);
   ALOS_RETURN_IF_ERROR(durability_->health());
   const std::vector<Manifest::Collection> before = manifest_.collections;
+  std::uint32_t replaced_id = 0;
+  for (const Manifest::Collection& collection : before) {
+    if (collection.name == next->name) replaced_id = collection.id;
+  }
+  ALOS_RETURN_IF_ERROR(WriteEvent(next->name, replaced_id, next->id));
   std::erase_if(manifest_.collections, [next](const Manifest::Collection& collection) {
     return collection.name == next->name;
   });
@@ -2459,6 +3128,7 @@ std::string BasicDatabase<Policies>::Stats() {
   {
     const auto guard = context_.epochs->Enter();
     for (const Collection* collection : collections_.All()) {
+      if (engine_internal::IsOwnCollection(collection->name)) continue;
       const std::int64_t count = collection->live_documents.load(std::memory_order_relaxed);
       documents += count;
       builder.Key(collection->name);

@@ -58,6 +58,9 @@ struct EngineOptions {
   // For how long a state of the database can be read after it was replaced, by its timestamp, and
   // change feeds can be resumed. Zero: only what is open keeps old versions.
   absl::Duration history_retention = absl::Minutes(5);
+  // How long a session (BasicDatabase::OpenSession) that is not used keeps the outcome of its last
+  // request.
+  absl::Duration request_window = absl::Hours(1);
   // What the writes of one transaction may take in memory.
   std::size_t transaction_bytes_max = std::size_t{256} << 20;
   // A checkpoint of the primary index is written when so much has been appended since the last one.

@@ -28,8 +28,10 @@
 #include "absl/types/span.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/database.h"
+#include "alos/engine/internal/request_notes.h"
 #include "alos/engine/internal/unique_indexes.h"
 #include "alos/engine/options.h"
+#include "alos/engine/request_id.h"
 #include "alos/engine/results.h"
 #include "alos/query/filter.h"
 #include "alos/query/internal/sorter.h"
@@ -149,7 +151,9 @@ class BasicTransaction {
   }
 
   // Returns the commit timestamp (0 when nothing was written). Over, whatever it returns.
-  absl::StatusOr<std::uint64_t> Commit();
+  // `request`: the name of this commit; one that was done before is not done again, and returns
+  // when it was. Errors of it: as BasicDatabase's.
+  absl::StatusOr<std::uint64_t> Commit(const RequestId* request = nullptr);
 
   void Rollback() {
     active_ = false;
@@ -454,7 +458,7 @@ class BasicTransaction {
   absl::Status ValidateReads(std::vector<std::uint64_t>* until);
   absl::Status ValidateRecord(Shard& shard, std::uint64_t offset, const RecordView& record,
                               absl::Span<Collection* const> collections);
-  absl::StatusOr<std::uint64_t> CommitWrites();
+  absl::StatusOr<std::uint64_t> CommitWrites(const RequestId* request);
 
   void Clear() {
     writes_.clear();
@@ -644,17 +648,30 @@ absl::Status BasicTransaction<Policies>::ValidateRecord(Shard& shard, std::uint6
 }
 
 template <class Policies>
-absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit() {
+absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit(const RequestId* request) {
   ALOS_RETURN_IF_ERROR(CheckActive());
   active_ = false;
-  absl::StatusOr<std::uint64_t> committed = CommitWrites();
+  absl::StatusOr<std::uint64_t> committed = database_->Once(
+      writes_.empty() ? nullptr : request, [&] { return CommitWrites(request); },
+      [](const RequestOutcome& outcome) -> absl::StatusOr<std::uint64_t> {
+        return outcome.commit_timestamp;
+      });
   Clear();
   return committed;
 }
 
 template <class Policies>
-absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites() {
+absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(const RequestId* request) {
   if (writes_.empty()) return std::uint64_t{0};
+  // The note of the request is one more document.
+  Collection* notes = nullptr;
+  if (request != nullptr) {
+    ALOS_ASSIGN_OR_RETURN(notes, database_->Notes());
+    RequestOutcome outcome;
+    outcome.state = RequestOutcome::State::kDone;
+    writes_.insert_or_assign(Key{notes, engine_internal::EncodeNoteId(request->slot)},
+                             database_->MakeNote(*request, outcome));
+  }
 
   struct Pending {
     const Key* key;
@@ -713,8 +730,13 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites() {
     one.write.previous = one.shard->FindNewest(one.key->collection->id, one.key->id, one.hash);
     ALOS_RETURN_IF_ERROR(
         one.shard->CheckDamage(one.key->collection->id, one.key->id, one.write.previous));
-    if (one.shard->HasChangedSince(one.write.previous, snapshot_))
+    if (one.key->collection == notes) {
+      ALOS_ASSIGN_OR_RETURN(const auto note, database_->ReadNote(*notes, request->slot));
+      ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, database_->Judge(note, *request));
+      ALOS_RETURN_IF_ERROR(Database::NotAgain(outcome));
+    } else if (one.shard->HasChangedSince(one.write.previous, snapshot_)) {
       return Conflict(*one.key->collection, one.key->id, "was written by another commit");
+    }
     if (database_->collections_.Find(one.key->collection->name) != one.key->collection) {
       return absl::AbortedError(absl::StrCat("transaction conflict: collection '",
                                              one.key->collection->name,

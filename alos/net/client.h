@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -20,6 +21,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
@@ -27,7 +29,9 @@
 #include "absl/types/span.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/builder.h"
+#include "alos/document/id.h"
 #include "alos/document/value.h"
+#include "alos/net/big_endian.h"
 #include "alos/net/client_connection.h"
 #include "alos/net/message.h"
 #include "plugin/ciphers.h"
@@ -50,6 +54,10 @@ struct ClientOptions {
   absl::Duration backoff_min = absl::Milliseconds(10);
   absl::Duration backoff_max = absl::Seconds(1);
   std::size_t response_bytes_max = std::size_t{64} << 20;
+  // Writes have names by which the server knows them again: one whose connection is lost is sent
+  // again, and done once. Costs the server a second small document for each write. False: such a
+  // write returns kUnavailable, "outcome unknown".
+  bool retry_writes = true;
 };
 
 // Documents come back as the bytes of one MessagePack value (ValueView::FromTrusted reads them: the
@@ -116,11 +124,13 @@ struct ClientBatchRequest {
 //   connections_max calls are under way, the others wait.
 // Lifetime: results own their bytes. A client must outlive its transactions.
 // Durability: a write that returned OK is as safe as the server's mode makes it. A request is never
-//   applied twice: reads are sent again when their connection is lost; a write is sent again only
-//   if not a byte of it had left.
+//   applied twice: reads are sent again when their connection is lost; writes are, too, under a
+//   name by which the server knows them again, or (ClientOptions::retry_writes, Batch, Drop and
+//   whatever goes through Call) only if not a byte of them had left.
 // Errors: what the server answers, with its code; besides
-//   kUnavailable   the server cannot be reached, or the connection was lost with a write under way:
-//                  then the message says "outcome unknown", and the caller must find out
+//   kUnavailable   the server cannot be reached in time; if a write was under way the message says
+//                  "outcome unknown", and the caller must find out
+//   kUnknown       the server was stopped in the middle of a write to many documents
 //   kDeadlineExceeded  no answer within request_timeout (for a write, also "outcome unknown")
 //   kPermissionDenied  wrong user name or password;  kUnauthenticated  none was given
 // Cost: one round trip. Arguments are copied once, into the request.
@@ -222,6 +232,20 @@ class BasicClient {
   absl::StatusOr<std::vector<absl::StatusOr<EncodedDocument>>> Batch(
       absl::Span<const ClientBatchRequest> requests);
 
+  // Calls `visit` with each change behind a position, in the order of commits, until it returns
+  // false: {op: "insert" "update" "delete" "drop" "replace", collection, id, before, after, ts,
+  // last}. `*cursor`: where to begin, "" for now; then where to go on, behind the last change that
+  // was visited. Asks for more every `poll`, as long as there is nothing new.
+  struct WatchOptions {
+    std::vector<std::string> collections = {};         // empty: all of the database
+    std::optional<std::uint64_t> from = std::nullopt;  // in place of the cursor: behind a timestamp
+    std::uint64_t batch_size = 0;  // changes a round trip; 0: the server decides
+    absl::Duration poll = absl::Milliseconds(50);
+    absl::Duration timeout = absl::InfiniteDuration();  // returns when nothing came for so long
+  };
+  absl::Status Watch(const WatchOptions& options, std::string* cursor,
+                     absl::FunctionRef<bool(ValueView)> visit);
+
   // Holds a connection until it is committed, rolled back or destroyed.
   absl::StatusOr<std::unique_ptr<Transaction>> BeginTransaction(
       const ClientTransactionOptions& options = {});
@@ -233,13 +257,54 @@ class BasicClient {
  private:
   using Connection = ClientConnection<Ciphers>;
 
+  // Names writes, one at a time.
+  struct Session {
+    std::uint32_t slot = 0;
+    std::string key;
+    std::uint64_t number = 0;
+    absl::Time good_until;
+    std::string Name(bool was_sent_before) const {
+      std::string name(kRequestNameBytes, '\0');
+      net_internal::StoreBigEndian32(slot, name.data());
+      std::memcpy(name.data() + 4, key.data(), 16);
+      net_internal::StoreBigEndian64(number, name.data() + 20);
+      name[28] = was_sent_before ? 1 : 0;
+      return name;
+    }
+  };
+
   explicit BasicClient(ClientOptions options);
 
   absl::StatusOr<std::unique_ptr<Connection>> Acquire(absl::Time deadline);
   void Release(std::unique_ptr<Connection> connection);  // nullptr: it was lost
   absl::StatusOr<EncodedDocument> CallOn(Connection& connection, Operation operation,
                                          std::string_view collection, ValueView args,
-                                         absl::Time deadline, bool* connection_usable);
+                                         absl::Time deadline, bool* connection_usable,
+                                         std::string_view request_name = {});
+  // A write, under a name.
+  absl::StatusOr<EncodedDocument> CallNamed(Operation operation, std::string_view collection,
+                                            ValueView args);
+  // A session to be given back; nullopt when the server has none to give (an older one).
+  absl::StatusOr<std::optional<Session>> TakeSession();
+  void GiveBack(Session session) {
+    absl::MutexLock lock(&mutex_);
+    sessions_.push_back(std::move(session));
+  }
+  static bool CanBeNamed(Operation operation) {
+    switch (operation) {
+      case Operation::kInsertOne:
+      case Operation::kInsertMany:
+      case Operation::kUpdateOne:
+      case Operation::kUpdateMany:
+      case Operation::kDeleteOne:
+      case Operation::kDeleteMany:
+      case Operation::kUpsertOne:
+      case Operation::kUpsertMany:
+        return true;
+      default:
+        return false;
+    }
+  }
   absl::StatusOr<std::uint64_t> CallForNumber(Operation operation, std::string_view collection,
                                               ValueView args, bool is_read, std::string_view field);
   // Reads a result in batches. `arguments`: encoded, without the cursor.
@@ -256,6 +321,8 @@ class BasicClient {
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Connection>> idle_ ABSL_GUARDED_BY(mutex_);
   std::size_t connections_used_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<Session> sessions_ ABSL_GUARDED_BY(mutex_);
+  bool has_sessions_ ABSL_GUARDED_BY(mutex_) = true;  // until a server says that it has none
 };
 
 // The client with the ciphers of this build.
@@ -511,18 +578,17 @@ void BasicClient<Ciphers>::Release(std::unique_ptr<Connection> connection) {
 }
 
 template <class Ciphers>
-absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::CallOn(Connection& connection,
-                                                             Operation operation,
-                                                             std::string_view collection,
-                                                             ValueView args, absl::Time deadline,
-                                                             bool* connection_usable) {
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::CallOn(
+    Connection& connection, Operation operation, std::string_view collection, ValueView args,
+    absl::Time deadline, bool* connection_usable, std::string_view request_name) {
   constexpr std::uint32_t kRequestId = 1;  // one request is under way on a connection
   *connection_usable = false;
   connection.Queue({.id = kRequestId,
                     .operation = operation,
                     .collection = collection,
                     .database = options_.database,
-                    .token = token_},
+                    .token = token_,
+                    .request_name = request_name},
                    args);
   ALOS_RETURN_IF_ERROR(connection.Flush(deadline));
   ALOS_ASSIGN_OR_RETURN(const std::string_view payload, connection.Receive(deadline));
@@ -545,6 +611,8 @@ template <class Ciphers>
 absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Call(Operation operation,
                                                            std::string_view collection,
                                                            ValueView args, bool is_read) {
+  if (!is_read && options_.retry_writes && CanBeNamed(operation))
+    return CallNamed(operation, collection, args);
   const absl::Time deadline = absl::Now() + options_.request_timeout;
   absl::Duration backoff = options_.backoff_min;
   for (;;) {
@@ -577,6 +645,140 @@ absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Call(Operation operation,
                        "not sent again"));
     }
     return result;
+  }
+}
+
+template <class Ciphers>
+absl::StatusOr<std::optional<typename BasicClient<Ciphers>::Session>>
+BasicClient<Ciphers>::TakeSession() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!has_sessions_) return std::optional<Session>();
+    while (!sessions_.empty()) {
+      Session session = std::move(sessions_.back());
+      sessions_.pop_back();
+      if (session.good_until > absl::Now()) return std::optional<Session>(std::move(session));
+    }
+  }
+  const std::string args = net_internal::Arguments("", {});
+  const absl::StatusOr<EncodedDocument> answer =
+      Call(Operation::kOpenSession, "", ValueView::FromTrusted(args), true);
+  if (absl::IsUnimplemented(answer.status())) {
+    absl::MutexLock lock(&mutex_);
+    has_sessions_ = false;
+    return std::optional<Session>();
+  }
+  ALOS_RETURN_IF_ERROR(answer.status());
+  Session session;
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t slot, net_internal::NumberIn(*answer, "slot"));
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t seconds, net_internal::NumberIn(*answer, "seconds"));
+  const std::optional<ValueView> key = ValueView::FromTrusted(*answer).Find("key");
+  if (!key || key->type() != ValueType::kBinary || key->AsBinary().size() != 16)
+    return net_internal::BadResult("a map with the session's 'key'");
+  session.slot = static_cast<std::uint32_t>(slot);
+  session.key = std::string(key->AsBinary());
+  // The server keeps it longer: from its last use.
+  session.good_until = absl::Now() + absl::Seconds(seconds) / 2;
+  return std::optional<Session>(std::move(session));
+}
+
+template <class Ciphers>
+absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::CallNamed(Operation operation,
+                                                                std::string_view collection,
+                                                                ValueView args) {
+  const absl::Time deadline = absl::Now() + options_.request_timeout;
+  absl::Duration backoff = options_.backoff_min;
+  ALOS_ASSIGN_OR_RETURN(std::optional<Session> session, TakeSession());
+  if (session) ++session->number;
+  bool sent = false;
+  for (;;) {
+    ALOS_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Acquire(deadline));
+    bool usable = false;
+    absl::StatusOr<EncodedDocument> result =
+        CallOn(*connection, operation, collection, args, deadline, &usable,
+               session ? session->Name(sent) : std::string());
+    if (usable) {
+      Release(std::move(connection));
+      const absl::StatusCode code = result.status().code();
+      // The one from before may still be under way.
+      const bool is_running = sent && code == absl::StatusCode::kAborted;
+      // It has been idle for too long. Nothing was done, so another one will do.
+      const bool has_ended = session && !sent && code == absl::StatusCode::kFailedPrecondition &&
+                             absl::StrContains(result.status().message(), "session has ended");
+      if ((is_running || has_ended) && absl::Now() + backoff < deadline) {
+        if (has_ended) {
+          ALOS_ASSIGN_OR_RETURN(session, TakeSession());
+          if (session) ++session->number;
+        }
+        absl::SleepFor(backoff);
+        backoff = std::min(backoff * 2, options_.backoff_max);
+        continue;
+      }
+      if (session && !has_ended) GiveBack(*std::move(session));
+      return result;
+    }
+    sent = sent || connection->sent_anything();
+    connection.reset();
+    Release(nullptr);
+    const absl::StatusCode code = result.status().code();
+    const bool lost = code == absl::StatusCode::kUnavailable;
+    if (lost && (session || !sent) && absl::Now() + backoff < deadline) {
+      absl::SleepFor(backoff);
+      backoff = std::min(backoff * 2, options_.backoff_max);
+      continue;
+    }
+    const bool unknown =
+        lost || code == absl::StatusCode::kDeadlineExceeded || code == absl::StatusCode::kDataLoss;
+    // The session is not used again: what was sent may still come to the server.
+    if (!sent || !unknown) return result;
+    return absl::Status(
+        code == absl::StatusCode::kDeadlineExceeded ? code : absl::StatusCode::kUnavailable,
+        absl::StrCat(OperationName(operation), " on '", collection, "': outcome unknown: ",
+                     result.status().message(), "; the server may or may not have applied it"));
+  }
+}
+
+template <class Ciphers>
+absl::Status BasicClient<Ciphers>::Watch(const WatchOptions& options, std::string* cursor,
+                                         absl::FunctionRef<bool(ValueView)> visit) {
+  absl::Time last = absl::Now();
+  while (true) {
+    std::string args;
+    Builder builder(&args);
+    builder.StartDocument();
+    if (!options.collections.empty()) {
+      builder.Key("collections").StartArray(options.collections.size());
+      for (const std::string& name : options.collections) builder.String(name);
+      builder.EndArray();
+    }
+    if (!cursor->empty()) {
+      builder.Key("cursor").Binary(*cursor);
+    } else if (options.from) {
+      builder.Key("from").Uint(*options.from);
+    }
+    if (options.batch_size != 0) builder.Key("limit").Uint(options.batch_size);
+    builder.EndDocument();
+    ALOS_ASSIGN_OR_RETURN(const std::string answer,
+                          Call(Operation::kChanges, "", ValueView::FromTrusted(args), true));
+    const ValueView view = ValueView::FromTrusted(answer);
+    const std::optional<ValueView> changes = view.Find("changes");
+    const std::optional<ValueView> next = view.Find("cursor");
+    if (!changes || !changes->IsArray() || !next || next->type() != ValueType::kBinary)
+      return net_internal::BadResult("a map with 'changes' and 'cursor'");
+    for (const ValueView change : changes->elements()) {
+      const bool go_on = visit(change);
+      // Each says where to go on behind it.
+      const std::optional<ValueView> behind = change.Find("next");
+      if (behind && behind->type() == ValueType::kBinary) *cursor = std::string(behind->AsBinary());
+      if (!go_on) return absl::OkStatus();
+    }
+    *cursor = std::string(next->AsBinary());
+    if (changes->size() != 0) {
+      last = absl::Now();
+      continue;
+    }
+    if (absl::Now() - last >= options.timeout) return absl::OkStatus();
+    absl::SleepFor(options.poll);
   }
 }
 
@@ -620,9 +822,14 @@ absl::StatusOr<std::vector<std::string>> BasicClient<Ciphers>::InsertMany(
   builder.StartDocument(3);
   builder.Key("ids").StartArray(documents.size());
   for (const ValueView document : documents) {
-    // Only string ids travel beside the documents; "" means: look into the document.
+    // Only string ids travel beside the documents; "" means: look into the document. One without
+    // has one made here: it is the same when the request is sent again.
     const std::optional<ValueView> id = document.Find("_id");
-    builder.String(id.has_value() && id->IsString() ? id->AsString() : std::string_view());
+    if (!id.has_value()) {
+      builder.String(NewId());
+    } else {
+      builder.String(id->IsString() ? id->AsString() : std::string_view());
+    }
   }
   builder.EndArray();
   builder.Key("offsets").StartArray(documents.size() + 1);

@@ -105,6 +105,7 @@ class ScriptedServer {
   }
   ClientOptions Options() const {
     ClientOptions options;
+    options.retry_writes = false;  // this server has no sessions
     options.host = "127.0.0.1";
     options.port = port_;
     options.request_timeout = absl::Seconds(20);

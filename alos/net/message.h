@@ -86,7 +86,13 @@ struct Request {
   ValueView args;               // nil if absent
   std::optional<std::string_view> auth;
   bool no_reply = false;
+  std::string_view
+      request_name;  // of a write that may be sent again; see RequestName; "" if absent
 };
+
+// The name of a request: slot (u32), key (16 bytes) and number (u64) of a session that OpenSession
+// made, and 1 if it has been sent before, 0 if not (u8). Numbers are big-endian.
+inline constexpr std::size_t kRequestNameBytes = 29;
 
 // Reads a request from an untrusted payload into *request. Keys may come in any order, unknown ones
 // are ignored, integers may have any width.
@@ -118,6 +124,7 @@ struct RequestHeader {
   std::string_view database = {};
   std::string_view token = {};
   bool no_reply = false;
+  std::string_view request_name = {};
 };
 void AppendRequest(const RequestHeader& header, ValueView args, std::string* out);
 
@@ -311,6 +318,13 @@ inline absl::Status ReadRequest(ValueView value, Request* request) {
         request->auth = "";  // present and wrong
         fail(WrongField("auth", "a string", field));
       }
+    } else if (key == "rid") {
+      if (field.type() == ValueType::kBinary && field.AsBinary().size() == kRequestNameBytes) {
+        request->request_name = field.AsBinary();
+      } else {
+        fail(
+            WrongField("rid", absl::StrCat("binary data of ", kRequestNameBytes, " bytes"), field));
+      }
     } else if (key == "nr") {
       if (field.IsBool()) {
         request->no_reply = field.AsBool();
@@ -365,7 +379,8 @@ inline void AppendErrorResponse(std::uint32_t id, const absl::Status& status, st
 
 inline void AppendRequest(const RequestHeader& header, ValueView args, std::string* out) {
   Builder builder(out);
-  builder.StartDocument(4U + !header.database.empty() + !header.token.empty() + header.no_reply);
+  builder.StartDocument(4U + !header.database.empty() + !header.token.empty() + header.no_reply +
+                        !header.request_name.empty());
   builder.Key("id").Uint(header.id);
   builder.Key("op").Uint(static_cast<std::uint8_t>(header.operation));
   builder.Key("collection").String(header.collection);
@@ -373,6 +388,7 @@ inline void AppendRequest(const RequestHeader& header, ValueView args, std::stri
   builder.Key("args").Raw(args);
   if (!header.token.empty()) builder.Key("auth").String(header.token);
   if (header.no_reply) builder.Key("nr").Bool(true);
+  if (!header.request_name.empty()) builder.Key("rid").Binary(header.request_name);
   builder.EndDocument();
 }
 

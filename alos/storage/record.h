@@ -51,6 +51,8 @@ enum class RecordKind : std::uint8_t {
 };
 
 inline constexpr std::uint32_t kBodyUnchecked = 1;  // written with checksums of bodies disabled
+// What the previous version was, moved to here by compaction: the document did not change.
+inline constexpr std::uint32_t kRelocated = 4;
 
 struct RecordHeader {
   std::uint32_t size;

@@ -36,7 +36,16 @@ struct Collection {
   UniqueIndexes unique;
 };
 
+// Collections of alos's own: they are in no list, and users cannot name them.
+inline bool IsOwnCollection(std::string_view name) {
+  return name == "$requests" || name == "$events";
+}
+
 inline absl::Status CheckCollectionName(std::string_view name) {
+  if (IsOwnCollection(name)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the collection '", name, "' is alos's own; choose another name"));
+  }
   if (name.empty()) return absl::InvalidArgumentError("the collection name is empty");
   if (name.size() > kNameSizeMax) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -224,6 +224,27 @@ class Shard {
     return 0;
   }
 
+  // What FindVersion returns for the version before the record at `offset`, whose header is
+  // `header`, at `timestamp`, which is before that record's: found from there where it can be.
+  absl::StatusOr<std::uint64_t> FindVersionBefore(std::uint64_t offset, const RecordHeader& header,
+                                                  std::string_view id, std::uint64_t hash,
+                                                  std::uint64_t timestamp) const {
+    const std::uint64_t previous = header.previous_offset;
+    if (previous == 0) return 0;
+    const Log* log = this->log();
+    if (previous < offset && IsPlausibleRecord(log->At(previous), offset - previous)) {
+      const RecordView record(log->At(previous));
+      const RecordHeader& before = record.header();
+      if (RecordHeaderChecksum(before, record.id(), log->generation(), previous) ==
+              before.header_checksum &&
+          before.kind != RecordKind::kAborted && before.commit_timestamp <= timestamp &&
+          before.collection == header.collection && record.id() == id) {
+        return before.kind == RecordKind::kPut ? previous : 0;
+      }
+    }
+    return FindVersion(header.collection, id, hash, timestamp);
+  }
+
   // Whether a document, whose newest record is at `offset` (0: it has none), was changed after
   // `timestamp`. For writers.
   bool HasChangedSince(std::uint64_t offset, std::uint64_t timestamp) const {

@@ -10,6 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -397,6 +398,194 @@ TEST_P(EndToEndTest, EveryOperationInATransaction) {
             R"({"success":true,"result":{"count":4}},{"success":true,"result":null}],)"
             R"("rolled_back":false})");
   EXPECT_EQ(*client_->Count("t"), 0u);
+}
+
+// Passes bytes on between a client and the server, and loses connections: before what the server
+// answered is passed on.
+class LossyProxy {
+ public:
+  LossyProxy(std::uint16_t server, unsigned lost_in) : server_(server), lost_in_(lost_in) {
+    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address = Address(0);
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(listener_, 16), 0);
+    socklen_t size = sizeof address;
+    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    acceptor_ = std::thread([this] { Accept(); });
+  }
+  ~LossyProxy() {
+    ::shutdown(listener_, SHUT_RDWR);
+    acceptor_.join();
+    ::close(listener_);
+    for (std::thread& thread : threads_) thread.join();
+  }
+  std::uint16_t port() const { return port_; }
+  int lost() const { return lost_; }
+
+ private:
+  static sockaddr_in Address(std::uint16_t port) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    return address;
+  }
+  void Accept() {
+    while (true) {
+      const int client = ::accept(listener_, nullptr, nullptr);
+      if (client < 0) return;
+      const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      const sockaddr_in address = Address(server_);
+      if (::connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        ::close(client);
+        ::close(server);
+        continue;
+      }
+      threads_.emplace_back([this, client, server] {
+        std::thread up([client, server] { Pass(client, server, [] { return false; }); });
+        Pass(server, client, [this] { return random_() % lost_in_ == 0 && ++lost_ > 0; });
+        up.join();
+        ::close(client);
+        ::close(server);
+      });
+    }
+  }
+  template <class Loses>
+  static void Pass(int from, int to, Loses&& loses) {
+    char bytes[65536];
+    while (true) {
+      const ssize_t got = ::recv(from, bytes, sizeof bytes, 0);
+      if (got <= 0 || loses()) break;
+      if (::send(to, bytes, static_cast<std::size_t>(got), MSG_NOSIGNAL) != got) break;
+    }
+    ::shutdown(from, SHUT_RDWR);
+    ::shutdown(to, SHUT_RDWR);
+  }
+
+  const std::uint16_t server_;
+  const unsigned lost_in_;
+  int listener_ = -1;
+  std::uint16_t port_ = 0;
+  std::atomic<int> lost_{0};
+  struct Random {
+    std::atomic<std::uint64_t> state{1};
+    std::uint64_t operator()() { return (state.fetch_add(1) * 0x9E3779B97F4A7C15u) >> 40; }
+  } random_;
+  std::thread acceptor_;
+  std::vector<std::thread> threads_;
+};
+
+TEST_P(EndToEndTest, RetriedWritesAreDoneOnce) {
+  Start();
+  Connect();
+  LossyProxy proxy(port_, 10);
+  constexpr int kThreads = 4;
+  constexpr int kEach = 150;
+  const std::string all = Encode("{}");
+  ASSERT_TRUE(client_->InsertOne("c", View(Encode(R"({"_id":"n","n":0})"))).ok());
+  for (int i = 0; i < kThreads * kEach; ++i) {
+    const std::string document = Encode(absl::StrCat(R"({"_id":)", i, R"(,"left":true})"));
+    ASSERT_TRUE(client_->InsertOne("d", View(document)).ok());
+  }
+  std::atomic<int> deleted{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      ClientOptions options = Options();
+      options.port = proxy.port();
+      options.connections_max = 2;
+      options.backoff_min = absl::Milliseconds(1);
+      std::unique_ptr<Client> client;
+      while (client == nullptr) {
+        auto connected = Client::Connect(options);
+        if (connected.ok()) client = *std::move(connected);
+      }
+      const std::string by_id = Encode(R"({"_id":"n"})");
+      const std::string add = Encode(R"({"$inc":{"n":1}})");
+      const std::string missing = Encode(R"({"x":1})");
+      for (int i = 0; i < kEach; ++i) {
+        const auto updated = client->UpdateOne("c", View(by_id), View(add));
+        ASSERT_TRUE(updated.ok()) << updated.status();
+        EXPECT_EQ(*updated, 1u);
+        const auto inserted = client->InsertOne("i", View(missing));
+        ASSERT_TRUE(inserted.ok()) << inserted.status();
+        const auto gone = client->DeleteOne("d", View(all));
+        ASSERT_TRUE(gone.ok()) << gone.status();
+        deleted += static_cast<int>(*gone);
+        if (i % 10 != 0) continue;
+        const std::vector<ValueView> two = {View(missing), View(missing)};
+        const auto many = client->InsertMany("m", two);
+        ASSERT_TRUE(many.ok()) << many.status();
+        const auto bumped = client->UpdateMany("c", View(by_id), View(add));
+        ASSERT_TRUE(bumped.ok()) << bumped.status();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(proxy.lost(), 100);
+  const auto counted = client_->FindById("c", "n");
+  ASSERT_TRUE(counted.ok() && counted->has_value());
+  EXPECT_EQ(View(**counted).Find("n")->AsInt64(), kThreads * kEach + kThreads * kEach / 10);
+  EXPECT_EQ(*client_->Count("i"), static_cast<std::uint64_t>(kThreads * kEach));
+  EXPECT_EQ(*client_->Count("m"), static_cast<std::uint64_t>(kThreads * kEach / 5));
+  EXPECT_EQ(*client_->Count("d"), static_cast<std::uint64_t>(kThreads * kEach - deleted));
+}
+
+TEST_P(EndToEndTest, ChangesAreWatched) {
+  Start();
+  Connect();
+  const auto begin = client_->ReadTimestamp();
+  ASSERT_TRUE(begin.ok());
+  ASSERT_TRUE(client_->InsertOne("t", View(Encode(R"({"_id":"a","n":1})"))).ok());
+  ASSERT_TRUE(client_->InsertOne("other", View(Encode(R"({"_id":"x"})"))).ok());
+  ASSERT_TRUE(
+      client_->UpdateOne("t", View(Encode(R"({"_id":"a"})")), View(Encode(R"({"$inc":{"n":1}})")))
+          .ok());
+  auto transaction = client_->BeginTransaction();
+  ASSERT_TRUE(transaction.ok());
+  ASSERT_TRUE((*transaction)->InsertOne("t", View(Encode(R"({"_id":"b"})"))).ok());
+  ASSERT_TRUE((*transaction)->DeleteOne("t", View(Encode(R"({"_id":"a"})"))).ok());
+  ASSERT_TRUE((*transaction)->Commit().ok());
+  ASSERT_TRUE(client_->Drop("t").ok());
+  Client::WatchOptions options;
+  options.collections = {"t"};
+  options.from = *begin;
+  options.timeout = absl::ZeroDuration();
+  // All at once, and one at a time: the same.
+  std::vector<std::string> seen[2];
+  for (const bool one_by_one : {false, true}) {
+    std::string cursor;
+    bool more = true;
+    while (more) {
+      more = false;
+      ASSERT_TRUE(client_
+                      ->Watch(options, &cursor,
+                              [&](ValueView change) {
+                                std::string text =
+                                    absl::StrCat(change.Find("op")->AsString(), " ",
+                                                 change.Find("last")->AsBool() ? "last" : "more");
+                                for (const char* key : {"id", "before", "after"}) {
+                                  if (const auto value = change.Find(key))
+                                    absl::StrAppend(&text, " ", key, " ", ToJson(*value));
+                                }
+                                seen[one_by_one].push_back(text);
+                                more = one_by_one;
+                                return !one_by_one;
+                              })
+                      .ok());
+    }
+  }
+  EXPECT_EQ(seen[0], seen[1]);
+  ASSERT_EQ(seen[0].size(), 5u);
+  EXPECT_EQ(seen[0][0], R"(insert last id "a" after {"_id":"a","n":1})");
+  EXPECT_EQ(seen[0][1], R"(update last id "a" before {"_id":"a","n":1} after {"_id":"a","n":2})");
+  std::sort(seen[0].begin() + 2, seen[0].begin() + 4);
+  EXPECT_TRUE(absl::StrContains(seen[0][2] + seen[0][3], R"(id "a" before {"_id":"a","n":2})"));
+  EXPECT_TRUE(absl::StrContains(seen[0][2] + seen[0][3], R"(id "b" after {"_id":"b"})"));
+  EXPECT_TRUE(absl::StrContains(seen[1][2], "more"));
+  EXPECT_TRUE(absl::StrContains(seen[1][3], "last"));
+  EXPECT_EQ(seen[0][4], "drop last");
 }
 
 TEST_P(EndToEndTest, ReadsOfThePast) {

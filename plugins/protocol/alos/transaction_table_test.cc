@@ -110,5 +110,19 @@ TEST(TransactionTableTest, IsBounded) {
   EXPECT_EQ(table.Begin(&database, 1).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST(TransactionTableTest, OneInUseEndsWithItsRequestWhenItsConnectionIsLost) {
+  FakeDatabase database;
+  Table table(absl::Hours(1));
+  const std::string id = *table.Begin(&database, 7);
+  {
+    auto lease = table.Use(id);
+    ASSERT_TRUE(lease.ok());
+    table.RemoveOwned(7);
+    EXPECT_EQ(database.open, 1) << "it is being used";
+  }
+  EXPECT_EQ(database.open, 0);
+  EXPECT_EQ(table.Use(id).status().code(), absl::StatusCode::kNotFound);
+}
+
 }  // namespace
 }  // namespace alos::protocol_internal

@@ -30,8 +30,10 @@
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
 #include "alos/document/value.h"
+#include "alos/engine/changes.h"
 #include "alos/engine/explain.h"
 #include "alos/engine/options.h"
+#include "alos/engine/request_id.h"
 #include "alos/engine/results.h"
 #include "alos/index/index_definition.h"
 #include "alos/net/big_endian.h"
@@ -280,6 +282,26 @@ class Operations {
   absl::Status Batch(const Request& request, std::string* out, Commit<Database>* commit);
   absl::Status TransactionBatch(const Request& request, std::string* out, Commit<Database>* commit);
   absl::Status InTransaction(const Request& request, std::string* out, Commit<Database>* commit);
+  absl::Status Changes(const Request& request, std::string* out);
+  absl::Status Sessions(const Request& request, std::string* out, Commit<Database>* commit);
+  // The name of a request, if it has one, for a call of the database.
+  class RequestName {
+   public:
+    explicit RequestName(const Request& request) {
+      const std::string_view bytes = request.request_name;
+      if (bytes.size() != kRequestNameBytes) return;
+      is_there_ = true;
+      id_.slot = net_internal::LoadBigEndian32(bytes.data());
+      std::memcpy(id_.key.data(), bytes.data() + 4, id_.key.size());
+      id_.number = net_internal::LoadBigEndian64(bytes.data() + 20);
+      id_.was_sent_before = bytes[28] != 0;
+    }
+    const RequestId* get() const { return is_there_ ? &id_ : nullptr; }
+
+   private:
+    RequestId id_;
+    bool is_there_ = false;
+  };
   static absl::StatusOr<TransactionOptions> ReadTransactionOptions(const Arguments& arguments);
   absl::Status RunInTransaction(const Request& request, Operation operation,
                                 std::string_view collection, const Arguments& arguments,
@@ -548,9 +570,10 @@ absl::Status Operations<Engine>::Run(const Request& request, std::string* out,
     case Operation::kTransactionCount:
       return InTransaction(request, out, commit);
     case Operation::kChanges:
+      return Changes(request, out);
     case Operation::kOpenSession:
     case Operation::kRequestOutcome:
-      break;
+      return Sessions(request, out, commit);
   }
   return absl::UnimplementedError("an operation that is not known here");
 }
@@ -589,7 +612,9 @@ absl::Status Operations<Engine>::InsertOne(const Request& request, std::string* 
     if (wrapped.has_value() && wrapped->IsDocument()) document = *wrapped;
   }
   ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
-  ALOS_ASSIGN_OR_RETURN(const auto inserted, database->InsertOne(request.collection, document));
+  const RequestName name(request);
+  ALOS_ASSIGN_OR_RETURN(const auto inserted,
+                        database->InsertOne(request.collection, document, name.get()));
   *commit = {database, inserted.commit_timestamp};
   out->append("\x81\xa2id", 4);
   out->append(inserted.id);
@@ -658,7 +683,8 @@ absl::Status Operations<Engine>::InsertMany(const Request& request, std::string*
   }
 
   ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
-  const auto inserted = database->InsertMany(request.collection, documents);
+  const RequestName name(request);
+  const auto inserted = database->InsertMany(request.collection, documents, name.get());
   *commit = {database, inserted.commit_timestamp};
   if (!inserted.status.ok()) {
     return absl::Status(
@@ -1121,13 +1147,14 @@ absl::Status Operations<Engine>::Change(const Request& request, std::string* out
           out);
     }
   }
+  const RequestName name(request);
   if (deletes) {
     ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
     std::uint64_t deleted = 0;
     if (database != nullptr) {
       ALOS_ASSIGN_OR_RETURN(const auto result,
-                            one ? database->DeleteOne(request.collection, filter)
-                                : database->DeleteMany(request.collection, filter));
+                            one ? database->DeleteOne(request.collection, filter, name.get())
+                                : database->DeleteMany(request.collection, filter, name.get()));
       *commit = {database, result.commit_timestamp};
       deleted = result.deleted;
     }
@@ -1138,9 +1165,10 @@ absl::Status Operations<Engine>::Change(const Request& request, std::string* out
   ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
   std::uint64_t matched = 0;
   if (database != nullptr) {
-    ALOS_ASSIGN_OR_RETURN(const auto result,
-                          one ? database->UpdateOne(request.collection, filter, update)
-                              : database->UpdateMany(request.collection, filter, update));
+    ALOS_ASSIGN_OR_RETURN(
+        const auto result,
+        one ? database->UpdateOne(request.collection, filter, update, name.get())
+            : database->UpdateMany(request.collection, filter, update, name.get()));
     *commit = {database, result.commit_timestamp};
     matched = result.matched;
   }
@@ -1158,10 +1186,11 @@ absl::Status Operations<Engine>::Upsert(const Request& request, std::string* out
                         CompileFilter(request, request.collection, filter_value));
   ALOS_ASSIGN_OR_RETURN(const Update update, CompileUpdate(arguments));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
+  const RequestName name(request);
   const bool one = request.operation == Operation::kUpsertOne;
   ALOS_ASSIGN_OR_RETURN(const auto result,
-                        one ? database->UpsertOne(request.collection, filter, update)
-                            : database->UpsertMany(request.collection, filter, update));
+                        one ? database->UpsertOne(request.collection, filter, update, name.get())
+                            : database->UpsertMany(request.collection, filter, update, name.get()));
   *commit = {database, result.commit_timestamp};
   const bool inserted = result.inserted_id.has_value();
   if (!one) {
@@ -1427,6 +1456,104 @@ absl::StatusOr<TransactionOptions> Operations<Engine>::ReadTransactionOptions(
   return options;
 }
 
+// Positions are 20 bytes: a mark, the timestamp, the index.
+template <class Engine>
+absl::Status Operations<Engine>::Changes(const Request& request, std::string* out) {
+  constexpr std::string_view kMark = "chg1";
+  ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
+  ChangesQuery query;
+  ALOS_ASSIGN_OR_RETURN(query.collections, arguments.OptionalStrings("collections"));
+  if (!request.collection.empty()) query.collections.emplace_back(request.collection);
+  ALOS_ASSIGN_OR_RETURN(query.changes_max, arguments.OptionalCount("limit"));
+  if (query.changes_max == 0) query.changes_max = limits_.stream_batch_documents;
+  query.changes_max = std::min(query.changes_max, limits_.stream_batch_documents_max);
+  ALOS_ASSIGN_OR_RETURN(const std::string_view cursor, arguments.OptionalBinary("cursor"));
+  ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
+  if (!cursor.empty()) {
+    if (cursor.size() != kMark.size() + 16 || cursor.substr(0, kMark.size()) != kMark)
+      return arguments.Wrong("cursor", "must be what the last answer had");
+    query.position = {net_internal::LoadBigEndian64(cursor.data() + 4),
+                      net_internal::LoadBigEndian64(cursor.data() + 12)};
+  } else if (arguments.Optional("from")) {
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t from, arguments.OptionalCount("from"));
+    query.position = ChangePosition::After(from);
+  } else {
+    query.position = ChangePosition::After(database->ReadTimestamp());
+  }
+  const auto position_of = [&](const ChangePosition& position) {
+    std::string bytes(kMark);
+    bytes.resize(kMark.size() + 16);
+    net_internal::StoreBigEndian64(position.timestamp, bytes.data() + 4);
+    net_internal::StoreBigEndian64(position.index, bytes.data() + 12);
+    return bytes;
+  };
+  const std::size_t start = out->size();
+  out->append(
+      "\x82\xa7"
+      "changes",
+      9);
+  const std::size_t array = StartArray(out);
+  std::size_t count = 0;
+  ALOS_ASSIGN_OR_RETURN(
+      const ChangePosition next, database->ReadChanges(query, [&](const alos::Change& change) {
+        constexpr std::string_view kNames[] = {"insert", "update", "delete", "drop", "replace"};
+        Builder one(out);
+        one.StartDocument(5U + !change.id.empty() + change.before.has_value() +
+                          change.after.has_value());
+        one.Key("op").String(kNames[static_cast<std::size_t>(change.kind)]);
+        one.Key("collection").String(change.collection);
+        if (!change.id.empty()) one.Key("id").Raw(ValueView::FromTrusted(change.id));
+        if (change.before) one.Key("before").Raw(*change.before);
+        if (change.after) one.Key("after").Raw(*change.after);
+        one.Key("ts").Uint(change.timestamp);
+        one.Key("last").Bool(change.is_last);
+        one.Key("next").Binary(position_of(change.next));
+        one.EndDocument();
+        ++count;
+        return out->size() - start < limits_.stream_batch_bytes;
+      }));
+  EndArray(array, count, out);
+  out->append(
+      "\xa6"
+      "cursor",
+      7);
+  Builder(out).Binary(position_of(next));
+  // One change has two documents, each of which may come alone.
+  return CheckSize(request, start, *out);
+}
+
+template <class Engine>
+absl::Status Operations<Engine>::Sessions(const Request& request, std::string* out,
+                                          Commit<Database>* commit) {
+  ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
+  Builder builder(out);
+  if (request.operation == Operation::kOpenSession) {
+    ALOS_ASSIGN_OR_RETURN(const RequestId session, database->OpenSession());
+    builder.StartDocument(3).Key("slot").Uint(session.slot);
+    builder.Key("key").Binary({session.key.data(), session.key.size()});
+    builder.Key("seconds").Uint(
+        static_cast<std::uint64_t>(absl::ToInt64Seconds(engine_->options().request_window)));
+    builder.EndDocument();
+    return absl::OkStatus();
+  }
+  const RequestName name(request);
+  if (name.get() == nullptr) {
+    return absl::InvalidArgumentError(
+        "RequestOutcome: field 'rid' of the request is missing: it says which request is meant");
+  }
+  ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, database->FindRequest(*name.get()));
+  *commit = {database, outcome.commit_timestamp};
+  constexpr std::string_view kStates[] = {"none", "running", "done", "interrupted"};
+  builder.StartDocument();
+  builder.Key("state").String(kStates[static_cast<std::size_t>(outcome.state)]);
+  builder.Key("matched").Uint(outcome.matched);
+  builder.Key("changed").Uint(outcome.changed);
+  if (outcome.inserted_id) builder.Key("id").Raw(ValueView::FromTrusted(*outcome.inserted_id));
+  if (!outcome.status.ok()) builder.Key("error").String(outcome.status.ToString());
+  builder.EndDocument();
+  return absl::OkStatus();
+}
+
 // An operation inside a transaction: that of the same name outside, with its arguments.
 template <class Engine>
 absl::Status Operations<Engine>::RunInTransaction(const Request& request, Operation operation,
@@ -1539,6 +1666,24 @@ absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::s
   }
   ALOS_ASSIGN_OR_RETURN(const TransactionOptions options, ReadTransactionOptions(arguments));
   ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
+  const RequestName name(request);
+  if (name.get() != nullptr) {
+    ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, database->FindRequest(*name.get()));
+    if (outcome.state == RequestOutcome::State::kDone) {
+      // What it returned is not kept.
+      *commit = {database, outcome.commit_timestamp};
+      Builder(out)
+          .StartDocument(3)
+          .Key("success")
+          .Bool(true)
+          .Key("done_before")
+          .Bool(true)
+          .Key("rolled_back")
+          .Bool(false)
+          .EndDocument();
+      return absl::OkStatus();
+    }
+  }
   const auto transaction = database->BeginTransaction(options);
 
   // One operation; its result goes to *result.
@@ -1581,7 +1726,7 @@ absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::s
   }
   result_builder.EndArray();
   if (failure.ok()) {
-    const absl::StatusOr<std::uint64_t> committed = transaction->Commit();
+    const absl::StatusOr<std::uint64_t> committed = transaction->Commit(name.get());
     if (committed.ok()) {
       *commit = {database, *committed};
     } else {
@@ -1610,13 +1755,25 @@ absl::Status Operations<Engine>::InTransaction(const Request& request, std::stri
     return absl::OkStatus();
   }
   ALOS_ASSIGN_OR_RETURN(const std::string_view tx_id, arguments.String("tx_id"));
+  const RequestName name(request);
+  if (name.get() != nullptr && name.get()->was_sent_before &&
+      request.operation == Operation::kTransactionCommit) {
+    // Its transaction is over: committed, or rolled back with its connection.
+    ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
+    ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, database->FindRequest(*name.get()));
+    if (outcome.state == RequestOutcome::State::kDone) {
+      *commit = {database, outcome.commit_timestamp};
+      out->push_back('\x80');
+      return absl::OkStatus();
+    }
+  }
   ALOS_ASSIGN_OR_RETURN(auto lease, transactions_->Use(tx_id));
   auto& transaction = *lease->transaction;
   switch (request.operation) {
     case Operation::kTransactionCommit: {
       // Over, whatever comes of it.
       lease.Remove();
-      ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp, transaction.Commit());
+      ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp, transaction.Commit(name.get()));
       *commit = {lease->database, timestamp};
       out->push_back('\x80');
       return absl::OkStatus();

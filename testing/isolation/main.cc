@@ -1,0 +1,560 @@
+// Copyright 2026 The alos Authors.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Starts a server, lets real clients loose on it, kills it now and then, and checks what they saw:
+// testing/isolation/README.md.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "alos/base/status_macros.h"
+#include "alos/document/builder.h"
+#include "alos/document/value.h"
+#include "alos/net/client.h"
+#include "testing/isolation/list_append.h"
+#include "testing/isolation/register.h"
+
+ABSL_FLAG(std::string, server, "", "The server's program.");
+ABSL_FLAG(std::string, sync_mode, "async", "The server's --sync-mode.");
+ABSL_FLAG(std::int64_t, transactions, 100'000, "So many transactions over lists in all.");
+ABSL_FLAG(std::int64_t, registers, 100'000, "So many operations on registers in all.");
+ABSL_FLAG(std::int64_t, round, 25'000, "Histories of so many are checked one by one.");
+ABSL_FLAG(int, clients, 8, "Clients at once.");
+ABSL_FLAG(double, kill_seconds, 0, "Kills the server (-9) about so often; 0: never.");
+ABSL_FLAG(std::uint64_t, seed, 1, "Of what the clients do.");
+
+namespace alos::isolation {
+namespace {
+
+std::int64_t Now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// The server, as a child process.
+class ServerProcess {
+ public:
+  explicit ServerProcess(std::string program)
+      : program_(std::move(program)), directory_(MakeDirectory()) {}
+  ~ServerProcess() {
+    Kill();
+    std::filesystem::remove_all(directory_);
+  }
+
+  // Returns when it listens; the port stays the same.
+  absl::Status Start() {
+    int out[2];
+    if (::pipe2(out, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "pipe");
+    const std::vector<std::string> arguments = {
+        program_,
+        absl::StrCat("--port=localhost:", port_),
+        absl::StrCat("--data-path=", directory_),
+        absl::StrCat("--sync-mode=", absl::GetFlag(FLAGS_sync_mode)),
+        "--shards=8",
+    };
+    process_ = ::fork();
+    if (process_ == 0) {
+      ::dup2(out[1], 1);
+      ::dup2(out[1], 2);
+      std::vector<char*> raw;
+      for (const std::string& argument : arguments)
+        raw.push_back(const_cast<char*>(argument.c_str()));
+      raw.push_back(nullptr);
+      ::execv(raw[0], raw.data());
+      ::_exit(127);
+    }
+    ::close(out[1]);
+    if (reader_.joinable()) reader_.join();
+    std::FILE* const lines = ::fdopen(out[0], "r");
+    char* line = nullptr;
+    std::size_t room = 0;
+    bool listens = false;
+    while (!listens && ::getline(&line, &room, lines) >= 0) {
+      const std::string_view text(line);
+      const std::size_t at = text.find("listening on ");
+      if (at != text.npos) {
+        std::string_view address = text.substr(at + 13);
+        address = address.substr(0, address.find_first_of(", \n"));
+        listens = absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port_);
+      } else {
+        last_ = std::string(text);
+      }
+    }
+    // Its log goes on, and must not fill the pipe.
+    reader_ = std::thread([lines, line, room]() mutable {
+      while (::getline(&line, &room, lines) >= 0) {
+        const std::string_view text(line);
+        if (text.find(" error ") != text.npos) std::fputs(line, stderr);
+      }
+      ::free(line);
+      std::fclose(lines);
+    });
+    if (listens) return absl::OkStatus();
+    return absl::UnavailableError(absl::StrCat("the server did not start: ", last_));
+  }
+
+  void Kill() {
+    if (process_ > 0) {
+      ::kill(process_, SIGKILL);
+      ::waitpid(process_, nullptr, 0);
+    }
+    process_ = -1;
+    if (reader_.joinable()) reader_.join();
+  }
+
+  std::uint16_t port() const { return static_cast<std::uint16_t>(port_); }
+
+ private:
+  static std::string MakeDirectory() {
+    const char* const base = ::getenv("TEST_TMPDIR");
+    std::string path = absl::StrCat(base != nullptr ? base : "/tmp", "/isolation_XXXXXX");
+    return ::mkdtemp(path.data()) != nullptr ? path : std::string();
+  }
+
+  const std::string program_;
+  const std::string directory_;
+  int port_ = 0;
+  pid_t process_ = -1;
+  std::thread reader_;
+  std::string last_;
+};
+
+std::unique_ptr<Client> Connect(const ServerProcess& server) {
+  ClientOptions options;
+  options.host = "127.0.0.1";
+  options.port = server.port();
+  options.connections_max = 2;
+  options.request_timeout = absl::Seconds(20);
+  options.reconnect_timeout = absl::Seconds(20);
+  while (true) {
+    auto client = Client::Connect(options);
+    if (client.ok()) return *std::move(client);
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+}
+
+// {name: value}
+std::string Doc(std::string_view name, std::int64_t value) {
+  std::string bytes;
+  Builder(&bytes).StartDocument(1).Key(name).Int(value).EndDocument();
+  return bytes;
+}
+std::string Operator(std::string_view name, std::string_view field, std::int64_t value) {
+  std::string bytes;
+  Builder builder(&bytes);
+  builder.StartDocument(1).Key(name).Raw(ValueView::FromTrusted(Doc(field, value))).EndDocument();
+  return bytes;
+}
+ValueView View(const std::string& bytes) { return ValueView::FromTrusted(bytes); }
+
+// Whether nobody can know what came of it.
+bool IsLost(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kUnavailable ||
+         status.code() == absl::StatusCode::kDeadlineExceeded ||
+         status.code() == absl::StatusCode::kDataLoss;
+}
+
+// --- Lists.
+
+// A transaction of one to four operations on a few keys, of which new ones come into use as the
+// work goes on. A key is found by its _id or by a field that has no index, at random.
+class ListWorker {
+ public:
+  ListWorker(const ServerProcess& server, std::string collection, bool serializable,
+             std::uint64_t seed, std::atomic<std::int64_t>* left, std::int64_t all)
+      : client_(Connect(server)),
+        collection_(std::move(collection)),
+        serializable_(serializable),
+        random_(seed),
+        left_(left),
+        all_(all) {}
+
+  void Run() {
+    while (true) {
+      const std::int64_t left = left_->fetch_sub(1);
+      if (left <= 0) return;
+      history.push_back(One(all_ - left));
+    }
+  }
+
+  // Reads every key once more.
+  ListTransaction ReadAll(std::int64_t keys) {
+    ListTransaction transaction;
+    transaction.begin = Now();
+    auto begun = client_->BeginTransaction({.serializable = serializable_});
+    while (!begun.ok()) begun = client_->BeginTransaction({.serializable = serializable_});
+    for (std::int64_t key = 0; key < keys; ++key) {
+      ListOperation read{.key = key};
+      if (!Read(**begun, &read).ok()) transaction.outcome = Outcome::kAborted;
+      transaction.operations.push_back(std::move(read));
+    }
+    if (!(*begun)->Commit().ok()) transaction.outcome = Outcome::kAborted;
+    transaction.end = Now();
+    return transaction;
+  }
+
+  static constexpr std::int64_t kKeysAtOnce = 10;
+  static constexpr std::int64_t kTransactionsPerKey = 40;
+  static std::int64_t Keys(std::int64_t transactions) {
+    return transactions / kTransactionsPerKey + kKeysAtOnce;
+  }
+
+  std::vector<ListTransaction> history;
+  std::int64_t conflicts = 0;
+  std::int64_t unknown = 0;
+
+ private:
+  using Transaction = Client::Transaction;
+
+  absl::Status Read(Transaction& transaction, ListOperation* read) {
+    std::optional<EncodedDocument> document;
+    if (random_() % 16 != 0) {
+      std::string id;
+      Builder(&id).Int(read->key);
+      ALOS_ASSIGN_OR_RETURN(document, transaction.FindById(collection_, View(id)));
+    } else {
+      ALOS_ASSIGN_OR_RETURN(document, transaction.FindOne(collection_, View(Doc("k", read->key))));
+    }
+    if (!document) return absl::OkStatus();
+    for (const ValueView element : View(*document).Find("list")->elements())
+      read->list.push_back(element.AsInt64());
+    return absl::OkStatus();
+  }
+
+  absl::Status Append(Transaction& transaction, const ListOperation& append) {
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t count,
+                          transaction.UpdateOne(collection_, View(Doc("_id", append.key)),
+                                                View(Operator("$push", "list", append.element))));
+    if (count != 0) return absl::OkStatus();
+    std::string document;
+    Builder(&document)
+        .StartDocument(3)
+        .Key("_id")
+        .Int(append.key)
+        .Key("k")
+        .Int(append.key)
+        .Key("list")
+        .StartArray(1)
+        .Int(append.element)
+        .EndArray()
+        .EndDocument();
+    return transaction.InsertOne(collection_, View(document)).status();
+  }
+
+  ListTransaction One(std::int64_t number) {
+    ListTransaction transaction;
+    transaction.begin = Now();
+    transaction.outcome = Outcome::kAborted;
+    auto begun = client_->BeginTransaction({.serializable = serializable_});
+    if (begun.ok()) {
+      absl::Status status;
+      for (unsigned n = random_() % 4 + 1; n > 0 && status.ok(); --n) {
+        ListOperation operation;
+        operation.key =
+            number / kTransactionsPerKey + static_cast<std::int64_t>(random_() % kKeysAtOnce);
+        operation.is_append = random_() % 2 == 0;
+        if (operation.is_append) {
+          operation.element = number * 8 + n;
+          status = Append(**begun, operation);
+        } else {
+          status = Read(**begun, &operation);
+        }
+        transaction.operations.push_back(std::move(operation));
+      }
+      if (status.ok() && random_() % 20 == 0) {
+        (*begun)->Rollback().IgnoreError();
+      } else if (status.ok()) {
+        status = (*begun)->Commit();
+        if (status.ok()) transaction.outcome = Outcome::kCommitted;
+        if (IsLost(status)) transaction.outcome = Outcome::kUnknown;
+        conflicts += status.code() == absl::StatusCode::kAborted;
+        unknown += IsLost(status);
+      }
+    }
+    transaction.end = Now();
+    return transaction;
+  }
+
+  const std::unique_ptr<Client> client_;
+  const std::string collection_;
+  const bool serializable_;
+  std::mt19937_64 random_;
+  std::atomic<std::int64_t>* const left_;
+  const std::int64_t all_;
+};
+
+int CheckLists(const ServerProcess& server, std::int64_t count, bool serializable, int round) {
+  std::atomic<std::int64_t> left{count};
+  std::vector<std::unique_ptr<ListWorker>> workers;
+  for (int i = 0; i < absl::GetFlag(FLAGS_clients); ++i) {
+    workers.push_back(std::make_unique<ListWorker>(
+        server, absl::StrCat("lists", round), serializable,
+        absl::GetFlag(FLAGS_seed) * 1000 + static_cast<std::uint64_t>(round * 100 + i), &left,
+        count));
+  }
+  const std::int64_t begin = Now();
+  std::vector<std::thread> threads;
+  for (auto& worker : workers) threads.emplace_back([&worker] { worker->Run(); });
+  for (std::thread& thread : threads) thread.join();
+  std::vector<ListTransaction> history;
+  std::int64_t conflicts = 0;
+  std::int64_t unknown = 0;
+  for (auto& worker : workers) {
+    history.insert(history.end(), worker->history.begin(), worker->history.end());
+    conflicts += worker->conflicts;
+    unknown += worker->unknown;
+  }
+  // In the end all that was acknowledged must be there.
+  do {
+    history.push_back(workers[0]->ReadAll(ListWorker::Keys(count)));
+  } while (history.back().outcome != Outcome::kCommitted);
+  const std::int64_t end = Now();
+  const ListVerdict verdict = CheckListAppend(
+      history, serializable ? ListModel::kSerializability : ListModel::kSnapshotIsolation);
+  std::printf(
+      "lists, %s: %zu transactions, %zu committed, %lld conflicts, %lld unknown, %zu edges, "
+      "%.1f s, checked in %.1f s: %zu anomalies\n",
+      serializable ? "serializable" : "snapshot", history.size(), verdict.transactions,
+      static_cast<long long>(conflicts), static_cast<long long>(unknown), verdict.edges,
+      static_cast<double>(end - begin) * 1e-9, static_cast<double>(Now() - end) * 1e-9,
+      verdict.anomalies.size());
+  for (const std::string& anomaly : verdict.anomalies) std::printf("  %s\n", anomaly.c_str());
+  std::fflush(stdout);
+  return static_cast<int>(verdict.anomalies.size());
+}
+
+// --- Registers.
+
+int CheckRegisterOperations(const ServerProcess& server, std::int64_t count, int round) {
+  constexpr std::int64_t kOperationsPerKey = 200;
+  const std::string collection = absl::StrCat("registers", round);
+  std::atomic<std::int64_t> next{0};
+  std::vector<std::vector<RegisterOperation>> parts(
+      static_cast<std::size_t>(absl::GetFlag(FLAGS_clients)));
+  std::vector<std::thread> threads;
+  const std::int64_t begin = Now();
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    threads.emplace_back([&, i] {
+      using Kind = RegisterOperation::Kind;
+      const std::unique_ptr<Client> client = Connect(server);
+      std::mt19937_64 random(absl::GetFlag(FLAGS_seed) * 77 + i +
+                             static_cast<std::uint64_t>(round) * 1000);
+      std::int64_t seen = RegisterOperation::kNothing;
+      while (true) {
+        const std::int64_t number = next.fetch_add(1);
+        if (number >= count) return;
+        RegisterOperation operation;
+        operation.key = number / kOperationsPerKey;
+        operation.kind = static_cast<Kind>(random() % 3);
+        operation.value = number;
+        operation.expected = seen;
+        if (operation.kind == Kind::kCompareAndSet && seen == RegisterOperation::kNothing)
+          operation.kind = Kind::kRead;
+        operation.begin = Now();
+        absl::Status status;
+        if (operation.kind == Kind::kRead) {
+          std::string id;
+          Builder(&id).Int(operation.key);
+          const auto found = client->FindById(collection, View(id));
+          status = found.status();
+          operation.value = RegisterOperation::kNothing;
+          if (found.ok() && *found) operation.value = View(**found).Find("v")->AsInt64();
+          seen = operation.value;
+        } else if (operation.kind == Kind::kWrite) {
+          status = client
+                       ->UpsertOne(collection, View(Doc("_id", operation.key)),
+                                   View(Operator("$set", "v", operation.value)))
+                       .status();
+        } else {
+          std::string filter;
+          Builder(&filter)
+              .StartDocument(2)
+              .Key("_id")
+              .Int(operation.key)
+              .Key("v")
+              .Int(operation.expected)
+              .EndDocument();
+          const auto set = client->UpdateOne(collection, View(filter),
+                                             View(Operator("$set", "v", operation.value)));
+          status = set.status();
+          operation.succeeded = set.ok() && *set == 1;
+        }
+        operation.end = Now();
+        operation.is_unknown = !status.ok();
+        if (!status.ok() && !IsLost(status)) std::printf("  %s\n", status.ToString().c_str());
+        parts[i].push_back(operation);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const std::int64_t end = Now();
+  std::vector<RegisterOperation> history;
+  for (const auto& part : parts) history.insert(history.end(), part.begin(), part.end());
+  std::size_t unknown = 0;
+  for (const RegisterOperation& operation : history) unknown += operation.is_unknown;
+  const std::string wrong = CheckRegisters(history);
+  std::printf("registers: %zu operations, %zu unknown, %.1f s, checked in %.1f s: %s\n",
+              history.size(), unknown, static_cast<double>(end - begin) * 1e-9,
+              static_cast<double>(Now() - end) * 1e-9,
+              wrong.empty() ? "linearizable" : wrong.c_str());
+  std::fflush(stdout);
+  return wrong.empty() ? 0 : 1;
+}
+
+// --- The bank: transfers, and audits by every way of reading there is.
+
+int CheckBank(const ServerProcess& server, std::int64_t count, int round) {
+  constexpr std::int64_t kAccounts = 32;
+  constexpr std::int64_t kTotal = kAccounts * 100;
+  const std::string collection = absl::StrCat("bank", round);
+  const std::string everything = [] {
+    std::string bytes;
+    Builder(&bytes).StartDocument(0).EndDocument();
+    return bytes;
+  }();
+  {
+    const std::unique_ptr<Client> client = Connect(server);
+    for (std::int64_t id = 0; id < kAccounts; ++id) {
+      // Sent until it is there.
+      while (true) {
+        const absl::Status set =
+            client->UpsertOne(collection, View(Doc("_id", id)), View(Operator("$set", "n", 100)))
+                .status();
+        if (set.ok()) break;
+      }
+    }
+  }
+  std::atomic<std::int64_t> left{count};
+  std::atomic<int> wrong{0};
+  std::atomic<std::int64_t> audits{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < absl::GetFlag(FLAGS_clients); ++i) {
+    threads.emplace_back([&, i] {
+      const std::unique_ptr<Client> client = Connect(server);
+      std::mt19937_64 random(static_cast<std::uint64_t>(round * 100 + i));
+      while (left.fetch_sub(1) > 0) {
+        if (i % 4 == 0) {
+          std::int64_t total = 0;
+          absl::Status status;
+          if (random() % 2 == 0) {
+            status = client->FindStream(collection, View(everything), 5, [&](ValueView document) {
+              total += document.Find("n")->AsInt64();
+              return true;
+            });
+          } else if (const auto found = client->Find(collection, View(everything)); found.ok()) {
+            for (const std::string& document : *found) total += View(document).Find("n")->AsInt64();
+          } else {
+            status = found.status();
+          }
+          if (!status.ok()) continue;
+          ++audits;
+          if (total != kTotal) {
+            ++wrong;
+            std::printf("  bank: the total is %lld, not %lld\n", static_cast<long long>(total),
+                        static_cast<long long>(kTotal));
+          }
+          continue;
+        }
+        const std::int64_t from = static_cast<std::int64_t>(random() % kAccounts);
+        const std::int64_t to =
+            (from + 1 + static_cast<std::int64_t>(random() % (kAccounts - 1))) % kAccounts;
+        const std::int64_t amount = static_cast<std::int64_t>(random() % 20);
+        auto transaction = client->BeginTransaction();
+        if (!transaction.ok()) continue;
+        if ((*transaction)
+                ->UpdateOne(collection, View(Doc("_id", from)),
+                            View(Operator("$inc", "n", -amount)))
+                .ok() &&
+            (*transaction)
+                ->UpdateOne(collection, View(Doc("_id", to)), View(Operator("$inc", "n", amount)))
+                .ok()) {
+          (*transaction)->Commit().IgnoreError();
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::printf("bank: %lld transfers and audits, of which %lld audits: %d wrong\n",
+              static_cast<long long>(count), static_cast<long long>(audits.load()), wrong.load());
+  std::fflush(stdout);
+  return wrong.load();
+}
+
+int Main() {
+  ServerProcess server(absl::GetFlag(FLAGS_server));
+  if (const absl::Status started = server.Start(); !started.ok()) {
+    std::fprintf(stderr, "%s\n", started.ToString().c_str());
+    return 2;
+  }
+  std::atomic<bool> stop{false};
+  std::atomic<int> kills{0};
+  std::thread killer;
+  const double kill_seconds = absl::GetFlag(FLAGS_kill_seconds);
+  if (kill_seconds > 0) {
+    killer = std::thread([&] {
+      std::mt19937_64 random(absl::GetFlag(FLAGS_seed));
+      while (!stop) {
+        const absl::Time until =
+            absl::Now() +
+            absl::Seconds(kill_seconds * (0.5 + static_cast<double>(random() % 1000) / 1000));
+        while (!stop && absl::Now() < until) absl::SleepFor(absl::Milliseconds(10));
+        if (stop) return;
+        server.Kill();
+        if (const absl::Status started = server.Start(); !started.ok()) {
+          std::fprintf(stderr, "%s\n", started.ToString().c_str());
+          std::_Exit(2);
+        }
+        ++kills;
+      }
+    });
+  }
+  int wrong = 0;
+  int round = 0;
+  const std::int64_t size = absl::GetFlag(FLAGS_round);
+  for (std::int64_t left = absl::GetFlag(FLAGS_transactions); left > 0; left -= size, ++round)
+    wrong += CheckLists(server, std::min(left, size), round % 2 == 1, round);
+  for (std::int64_t left = absl::GetFlag(FLAGS_registers); left > 0; left -= size, ++round)
+    wrong += CheckRegisterOperations(server, std::min(left, size), round);
+  wrong += CheckBank(server, std::min<std::int64_t>(absl::GetFlag(FLAGS_transactions) / 10, size),
+                     round);
+  stop = true;
+  if (killer.joinable()) killer.join();
+  std::printf("%d kills; %s\n", kills.load(), wrong == 0 ? "nothing wrong" : "WRONG");
+  return wrong == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace alos::isolation
+
+int main(int argc, char** argv) {
+  absl::ParseCommandLine(argc, argv);
+  return alos::isolation::Main();
+}
