@@ -167,6 +167,12 @@ const std::vector<Group>& Groups() {
            Define<&F::transaction_timeout>("transaction-timeout", "SECONDS",
                                            "Transactions that nobody has used for so long are "
                                            "rolled back."),
+           Define<&F::scrub_interval_hours>(
+               "scrub-interval-hours", "N",
+               "How often the checksums of all records are verified in the background; 0: never.\n"
+               "What is damaged goes to the log and into the statistics."),
+           Define<&F::scrub_mb_per_second>("scrub-mb-per-second", "N",
+                                           "How fast, at most; 0: as fast as it can."),
            Define<&F::disable_crc>("disable-crc", "",
                                    "No checksum over the bodies of new documents: a damaged or "
                                    "torn one is served as it is.\nNot with sync."),
@@ -523,6 +529,10 @@ class Parser {
     if (flags.threads > 1024) return OutOfRange("threads", flags.threads, 0, 1024);
     if (flags.transaction_timeout == 0 || flags.transaction_timeout > kSecondsMax)
       return OutOfRange("transaction-timeout", flags.transaction_timeout, 1, kSecondsMax);
+    if (flags.scrub_interval_hours > 100'000)
+      return OutOfRange("scrub-interval-hours", flags.scrub_interval_hours, 0, 100'000);
+    if (flags.scrub_mb_per_second > 1'000'000)
+      return OutOfRange("scrub-mb-per-second", flags.scrub_mb_per_second, 0, 1'000'000);
     if (flags.history_retention > kSecondsMax)
       return OutOfRange("history-retention", flags.history_retention, 0, kSecondsMax);
     if (flags.flush_interval_ms == 0 || flags.flush_interval_ms > 3'600'000)

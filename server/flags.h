@@ -38,7 +38,9 @@ struct ServerFlags {
   std::string sync_mode = "async";
   bool disable_crc = false;
   std::uint64_t flush_interval_ms = 1000;
-  std::uint64_t history_retention = 300;   // seconds
+  std::uint64_t history_retention = 300;  // seconds
+  std::uint64_t scrub_interval_hours = 24;
+  std::uint64_t scrub_mb_per_second = 32;
   std::uint64_t transaction_timeout = 60;  // seconds
 
   std::uint64_t cache_mb = 512;

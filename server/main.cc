@@ -96,6 +96,8 @@ absl::Status Serve(ServerFlags flags, absl::Time start, StopSignal& stop_signal)
                                        static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 2;
   engine_options.flush_interval = absl::Milliseconds(flags.flush_interval_ms);
   engine_options.history_retention = absl::Seconds(flags.history_retention);
+  engine_options.scrub_interval = absl::Hours(flags.scrub_interval_hours);
+  engine_options.scrub_bytes_per_second = flags.scrub_mb_per_second << 20;
   const std::uint64_t index_bytes_max = engine_options.index_bytes_max;
   ALOS_ASSIGN_OR_RETURN(const std::unique_ptr<ServerEngine> engine,
                         ServerEngine::Open(std::move(engine_options)));

@@ -43,6 +43,7 @@
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
 #include "alos/document/value.h"
+#include "alos/engine/backup_state.h"
 #include "alos/engine/changes.h"
 #include "alos/engine/explain.h"
 #include "alos/engine/internal/change_reader.h"
@@ -52,6 +53,7 @@
 #include "alos/engine/internal/index_group.h"
 #include "alos/engine/internal/index_reader.h"
 #include "alos/engine/internal/indexer.h"
+#include "alos/engine/internal/recovery_report.h"
 #include "alos/engine/internal/request_notes.h"
 #include "alos/engine/internal/scan_cursor.h"
 #include "alos/engine/internal/shard.h"
@@ -291,7 +293,28 @@ class BasicDatabase {
   absl::StatusOr<ChangePosition> ReadChanges(const ChangesQuery& query,
                                              absl::FunctionRef<bool(const Change&)> visit);
 
+  // --- Backup
+
+  // The newest state: all that was committed before the call, over all shards and collections, and
+  // nothing that is committed after it. Writers are held up for a moment.
+  absl::StatusOr<BackupState> BeginBackup();
+  // Appends `bytes` bytes at `offset` of a shard's log, of those that a BackupState has, to *out.
+  absl::Status ReadLog(std::uint32_t shard, std::uint64_t offset, std::uint64_t bytes,
+                       std::string* out);
+  // Verifies the checksums of records of a shard from `offset` on, below `until` (its size in a
+  // BackupState), of about `bytes_max` bytes. Calls `damaged(offset, bytes, document)` for what
+  // does not hold, with a description of the `_id` where that is known. Returns where to go on.
+  std::uint64_t VerifyLog(
+      std::uint32_t shard, std::uint64_t offset, std::uint64_t until, std::uint64_t bytes_max,
+      absl::FunctionRef<void(std::uint64_t, std::uint64_t, const std::string&)> damaged);
+
   // --- Operations
+
+  // Verifies the checksums of every record there is now, no faster than so many bytes a second
+  // (0: as fast as it can). `pause` waits so long, and says whether to go on. What is damaged goes
+  // to the log and into the statistics; returns how many records that were.
+  absl::StatusOr<std::uint64_t> Scrub(std::uint64_t bytes_per_second,
+                                      absl::FunctionRef<bool(absl::Duration)> pause);
 
   // Counters and sizes, a MessagePack document.
   std::string Stats();
@@ -348,6 +371,8 @@ class BasicDatabase {
   absl::Status LoadStoredIndexes(std::vector<std::pair<Collection*, IndexDefinition>>* unique)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(manifest_mutex_);
   absl::Status SyncShards();
+  // Checkpoints and lists of indexes, which are made again.
+  absl::Status RemoveDerived();
   absl::Status WriteManifest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(manifest_mutex_);
 
   absl::StatusOr<Collection*> FindOrCreateCollection(std::string_view name);
@@ -571,6 +596,11 @@ class BasicDatabase {
   absl::Mutex checkpoint_mutex_;  // one checkpoint at a time
   std::atomic<std::uint64_t> damaged_extents_{0};
   std::atomic<std::uint64_t> torn_bytes_{0};
+  engine_internal::RecoveryReport recovery_report_;  // constant once opened
+  std::atomic<std::uint64_t> scrub_passes_{0};
+  std::atomic<std::uint64_t> scrub_bytes_{0};
+  std::atomic<std::uint64_t> scrub_damaged_{0};          // in the last pass
+  std::atomic<std::int64_t> scrub_finished_seconds_{0};  // since the epoch
 
   engine_internal::CursorTable cursors_;
 
@@ -685,8 +715,10 @@ absl::Status BasicDatabase<Policies>::LoadManifest(bool create) {
 
 template <class Policies>
 absl::Status BasicDatabase<Policies>::WriteManifest() {
-  return ReplaceFile(*context_.file_system, context_.directory, kManifestFileName,
-                     EncodeManifest(manifest_));
+  const std::string bytes = EncodeManifest(manifest_);
+  ALOS_RETURN_IF_ERROR(
+      ReplaceFile(*context_.file_system, context_.directory, kManifestFileName, bytes));
+  return ReplaceFile(*context_.file_system, context_.directory, kManifestCopyFileName, bytes);
 }
 
 // Journal into logs, checkpoints into indexes, tails of the logs into indexes; then whole
@@ -722,14 +754,17 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
   const std::uint64_t timestamp_max =
       journal.found ? journal.last_lsn : std::numeric_limits<std::uint64_t>::max();
 
+  // In a copy that was made while the database was in use some files are older than what others
+  // count on.
+  bool is_of_several_moments = false;
   std::vector<std::optional<PrimaryCheckpoint>> checkpoints(shards_.size());
-  std::uint64_t transactions_complete_until = 0;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (shards_[i]->log() == nullptr) continue;
-    checkpoints[i] = shards_[i]->LoadCheckpoint();
-    if (checkpoints[i])
-      transactions_complete_until =
-          std::max(transactions_complete_until, checkpoints[i]->transactions_complete_until);
+    checkpoints[i] = shards_[i]->LoadCheckpoint(&is_of_several_moments);
+    if (checkpoints[i] && checkpoints[i]->newest_timestamp > timestamp_max) {  // an older journal
+      checkpoints[i].reset();
+      is_of_several_moments = true;
+    }
   }
 
   struct Part {
@@ -743,10 +778,16 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
   absl::flat_hash_map<std::uint64_t, Found> transactions;  // by commit timestamp
   std::uint64_t newest = journal.last_lsn;
   std::uint64_t records = 0;
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
+  const auto recover_shard = [&](std::size_t i) -> absl::Status {
+    std::uint64_t transactions_complete_until = 0;
+    for (const auto& checkpoint : checkpoints) {
+      if (checkpoint)
+        transactions_complete_until =
+            std::max(transactions_complete_until, checkpoint->transactions_complete_until);
+    }
     Shard& shard = *shards_[i];
     absl::MutexLock lock(&shard.writer());
-    if (shard.log() == nullptr) continue;
+    if (shard.log() == nullptr) return absl::OkStatus();
     ALOS_ASSIGN_OR_RETURN(const LogRecovery recovery,
                           shard.Recover(checkpoints[i] ? &*checkpoints[i] : nullptr,
                                         durable_ends[i], timestamp_max, transactions_complete_until,
@@ -759,6 +800,9 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
     newest = std::max(newest, shard.newest_timestamp());
     if (recovery.torn_bytes + recovery.unacknowledged_bytes != 0) {
       torn_bytes_ += recovery.torn_bytes + recovery.unacknowledged_bytes;
+      recovery_report_.AddCut({.file = shard.log()->path(),
+                               .offset = shard.log()->end(),
+                               .bytes = recovery.torn_bytes + recovery.unacknowledged_bytes});
       ALOS_LOG(kWarning) << shard.log()->path() << ": cut "
                          << recovery.torn_bytes + recovery.unacknowledged_bytes
                          << " bytes of an interrupted, unacknowledged write at offset "
@@ -766,16 +810,46 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
     }
     for (const DamagedExtent& extent : recovery.damaged) {
       ++damaged_extents_;
+      recovery_report_.AddDamaged(
+          {.file = shard.log()->path(),
+           .offset = extent.offset,
+           .bytes = extent.end - extent.offset,
+           .document =
+               extent.document ? engine_internal::DescribeId(extent.document->second) : ""});
       ALOS_LOG(kError) << "CORRUPTION "
                        << shard.Damaged(extent.offset, extent.document ? extent.document->second
                                                                        : std::string_view())
                        << " (" << extent.end - extent.offset << " bytes)";
     }
+    return absl::OkStatus();
+  };
+  for (std::size_t i = 0; i < shards_.size(); ++i) ALOS_RETURN_IF_ERROR(recover_shard(i));
+  const auto is_older = [&](const std::optional<PrimaryCheckpoint>& checkpoint) {
+    if (!checkpoint) return false;
+    for (std::size_t i = 0; i < checkpoint->shard_ends.size() && i < shards_.size(); ++i) {
+      const Log* log = shards_[i]->log();
+      if (checkpoint->shard_ends[i] > (log == nullptr ? 0 : log->end())) return true;
+    }
+    return false;
+  };
+  is_of_several_moments =
+      is_of_several_moments || std::any_of(checkpoints.begin(), checkpoints.end(), is_older);
+  if (is_of_several_moments) {
+    ALOS_LOG(kWarning) << context_.directory
+                       << ": these files are not of one moment (a copy of a database that was in "
+                          "use?); the logs are read from their beginning";
+    // When the logs have grown again these would seem to fit.
+    ALOS_RETURN_IF_ERROR(RemoveDerived());
+    for (auto& checkpoint : checkpoints) checkpoint.reset();
+    transactions.clear();
+    records = 0;
+    for (std::size_t i = 0; i < shards_.size(); ++i) ALOS_RETURN_IF_ERROR(recover_shard(i));
   }
 
-  // A part of a transaction is as if it never was. Its records are marked, and the index of each
-  // shard that has one is made again, from its log.
-  std::vector<bool> rebuild(shards_.size(), false);
+  // A part of a transaction is as if it never was; and so is what was committed after it, as that
+  // may build on it. None of it had been flushed: a flush is one of all logs, which would have had
+  // the rest of the transaction as well. What is left is a prefix of what was committed.
+  std::uint64_t undone_from = std::numeric_limits<std::uint64_t>::max();
   for (const auto& [timestamp, found] : transactions) {
     if (found.parts.size() == found.expected) continue;
     if (MayBeDamaged(timestamp)) {
@@ -787,20 +861,26 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
     }
     ALOS_LOG(kWarning) << context_.directory << ": transaction " << timestamp << " has "
                        << found.parts.size() << " of " << found.expected
-                       << " records: it was not committed, and is undone";
-    for (const Part& part : found.parts) {
-      shards_[part.shard]->log()->MarkAborted(part.offset);
-      rebuild[part.shard] = true;
-    }
+                       << " records: it was not committed, and is undone, with all after it";
+    ++recovery_report_.undone_transactions;
+    undone_from = std::min(undone_from, timestamp);
   }
   for (std::size_t i = 0; i < shards_.size(); ++i) {
-    if (!rebuild[i]) continue;
-    absl::MutexLock lock(&shards_[i]->writer());
-    ALOS_RETURN_IF_ERROR(shards_[i]
-                             ->Recover(nullptr, durable_ends[i], timestamp_max,
-                                       std::numeric_limits<std::uint64_t>::max(),
-                                       [](const RecordHeader&, std::uint64_t) {})
-                             .status());
+    Shard& shard = *shards_[i];
+    absl::MutexLock lock(&shard.writer());
+    if (shard.log() == nullptr || shard.newest_timestamp() < undone_from) continue;
+    const bool is_before = checkpoints[i] && checkpoints[i]->newest_timestamp < undone_from;
+    ALOS_ASSIGN_OR_RETURN(
+        const LogRecovery recovery,
+        shard.Recover(is_before ? &*checkpoints[i] : nullptr,
+                      // What rotted below a checkpoint is not the torn end.
+                      std::max(durable_ends[i], checkpoints[i] ? checkpoints[i]->log_end : 0),
+                      undone_from - 1, std::numeric_limits<std::uint64_t>::max(),
+                      [](const RecordHeader&, std::uint64_t) {}));
+    torn_bytes_ += recovery.unacknowledged_bytes;
+    recovery_report_.AddCut({.file = shard.log()->path(),
+                             .offset = shard.log()->end(),
+                             .bytes = recovery.unacknowledged_bytes});
   }
 
   ALOS_RETURN_IF_ERROR(ReplayEvents());
@@ -826,6 +906,17 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
     ALOS_LOG(kInfo) << context_.directory << ": recovered " << journal.groups
                     << " commit groups from the journal and read " << records
                     << " records behind the checkpoints";
+  }
+
+  recovery_report_.journal_groups = journal.groups;
+  recovery_report_.journal_torn_bytes = journal.torn_bytes;
+  recovery_report_.records = records;
+  recovery_report_.seconds = absl::ToDoubleSeconds(absl::Now() - recovery_report_.started);
+  if (!recovery_report_.is_uneventful()) {
+    const absl::Status stored = engine_internal::StoreRecoveryReport(
+        *context_.file_system, context_.directory, recovery_report_);
+    if (!stored.ok())
+      ALOS_LOG(kWarning) << context_.directory << ": the recovery report: " << stored;
   }
 
   DurabilityOptions options;
@@ -898,6 +989,17 @@ absl::Status BasicDatabase<Policies>::LoadStoredIndexes(
 }
 
 template <class Policies>
+absl::Status BasicDatabase<Policies>::RemoveDerived() {
+  ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                        context_.file_system->ListDirectory(context_.directory));
+  for (const std::string& name : names) {
+    if (!name.ends_with(".sidx") && !name.ends_with(".indexes")) continue;
+    ALOS_RETURN_IF_ERROR(context_.file_system->Remove(absl::StrCat(context_.directory, "/", name)));
+  }
+  return context_.file_system->SyncDirectory(context_.directory);
+}
+
+template <class Policies>
 absl::Status BasicDatabase<Policies>::SyncShards() {
   std::vector<Shard*> made;
   for (const auto& shard : shards_) {
@@ -922,8 +1024,10 @@ absl::Status BasicDatabase<Policies>::Checkpoint() {
   std::vector<std::pair<Shard*, PrimaryCheckpoint>> captured;
   std::uint64_t newest = 0;
   typename Indexer::Captured indexes = indexer_->Capture();
+  std::vector<std::uint64_t> ends;
   for (const auto& shard : shards_) {
     absl::MutexLock lock(&shard->writer());
+    ends.push_back(shard->log() == nullptr ? 0 : shard->log()->end());
     if (std::optional<PrimaryCheckpoint> checkpoint = shard->CaptureCheckpoint()) {
       newest = std::max(newest, checkpoint->newest_timestamp);
       captured.emplace_back(shard.get(), *std::move(checkpoint));
@@ -937,6 +1041,7 @@ absl::Status BasicDatabase<Policies>::Checkpoint() {
   ALOS_RETURN_IF_ERROR(SyncShards());
   for (auto& [shard, checkpoint] : captured) {
     checkpoint.transactions_complete_until = complete_until;
+    checkpoint.shard_ends = ends;
     ALOS_RETURN_IF_ERROR(ReplaceFile(*context_.file_system, context_.directory,
                                      shard->FileName("sidx"), EncodePrimaryCheckpoint(checkpoint)));
     absl::MutexLock lock(&shard->writer());
@@ -3092,6 +3197,97 @@ absl::Status BasicDatabase<Policies>::MergeDocument(std::string_view name, const
                                          "' change faster than they can be merged; try again"));
 }
 
+// With the writer roles of all shards held nobody commits: what is in the logs then is the state at
+// the newest timestamp in them. (A transaction takes its roles in the same order.)
+template <class Policies>
+absl::StatusOr<BackupState> BasicDatabase<Policies>::BeginBackup() {
+  BackupState state;
+  state.pin = PinNewest();
+  {
+    // Collections come and go under this: it must not name one whose documents are not in the logs.
+    absl::MutexLock manifest_lock(&manifest_mutex_);
+    std::vector<std::unique_ptr<absl::MutexLock>> roles;
+    roles.reserve(shards_.size());
+    for (const auto& shard : shards_)
+      roles.push_back(std::make_unique<absl::MutexLock>(&shard->writer()));
+    state.timestamp = state.pin.timestamp();
+    for (const auto& shard : shards_) {
+      const Log* log = shard->log();
+      if (log == nullptr) continue;
+      state.logs.push_back({shard->number(), log->generation(), log->end()});
+      state.timestamp = std::max(state.timestamp, shard->newest_timestamp());
+    }
+    state.manifest = EncodeManifest(manifest_);
+  }
+  // What is not acknowledged may still fail: then it is not part of any state.
+  ALOS_RETURN_IF_ERROR(WaitVisible(state.timestamp));
+  return state;
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::ReadLog(std::uint32_t shard, std::uint64_t offset,
+                                              std::uint64_t bytes, std::string* out) {
+  const auto guard = context_.epochs->Enter();
+  const Log* log = shard < shards_.size() ? shards_[shard]->log() : nullptr;
+  if (log == nullptr || offset > log->end() || bytes > log->end() - offset) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the log of shard ", shard, " has no ", bytes, " bytes at offset ", offset));
+  }
+  out->append(log->At(offset), bytes);
+  return absl::OkStatus();
+}
+
+template <class Policies>
+std::uint64_t BasicDatabase<Policies>::VerifyLog(
+    std::uint32_t shard, std::uint64_t offset, std::uint64_t until, std::uint64_t bytes_max,
+    absl::FunctionRef<void(std::uint64_t, std::uint64_t, const std::string&)> damaged) {
+  const auto guard = context_.epochs->Enter();
+  const Log* log = shard < shards_.size() ? shards_[shard]->log() : nullptr;
+  if (log == nullptr || until > log->end()) return until;
+  return shards_[shard]->VerifyRecords(
+      offset, until, bytes_max,
+      [&](std::uint64_t at, std::uint64_t bytes, const RecordView* record) {
+        damaged(at, bytes, record == nullptr ? "" : engine_internal::DescribeId(record->id()));
+      });
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Scrub(
+    std::uint64_t bytes_per_second, absl::FunctionRef<bool(absl::Duration)> pause) {
+  constexpr std::uint64_t kStepBytes = std::uint64_t{1} << 20;
+  std::uint64_t damaged = 0;
+  for (const auto& shard : shards_) {
+    if (shard->log() == nullptr) continue;
+    const std::uint64_t until = shard->log()->end();
+    for (std::uint64_t offset = 0; offset < until;) {
+      const absl::Time began = absl::Now();
+      const std::uint64_t from = offset;
+      offset = VerifyLog(shard->number(), offset, until, kStepBytes,
+                         [&](std::uint64_t at, std::uint64_t bytes, const std::string& document) {
+                           ++damaged;
+                           ALOS_LOG(kError)
+                               << "CORRUPTION " << shard->log()->path() << ": offset " << at << " ("
+                               << bytes << " bytes)"
+                               << (document.empty() ? "" : absl::StrCat(": document ", document))
+                               << ": the record is damaged and is not served; found by scrubbing";
+                         });
+      scrub_bytes_ += offset - from;
+      absl::Duration wait = absl::ZeroDuration();
+      if (bytes_per_second != 0) {
+        wait = absl::Seconds(static_cast<double>(offset - from) /
+                             static_cast<double>(bytes_per_second)) -
+               (absl::Now() - began);
+      }
+      if (!pause(std::max(wait, absl::ZeroDuration()))) return damaged;
+    }
+  }
+  indexer_->VerifyAgain();
+  scrub_damaged_ = damaged;
+  scrub_finished_seconds_ = absl::ToUnixSeconds(absl::Now());
+  ++scrub_passes_;
+  return damaged;
+}
+
 template <class Policies>
 std::string BasicDatabase<Policies>::Stats() {
   std::uint64_t log_bytes = 0;
@@ -3163,6 +3359,13 @@ std::string BasicDatabase<Policies>::Stats() {
   put("history_begins", snapshots_.floor());
   put("damaged_extents", damaged_extents_.load(std::memory_order_relaxed));
   put("recovery_cut_bytes", torn_bytes_.load(std::memory_order_relaxed));
+  builder.Key("recovery");
+  recovery_report_.AppendTo(&builder);
+  put("scrub_passes", scrub_passes_.load(std::memory_order_relaxed));
+  put("scrub_bytes", scrub_bytes_.load(std::memory_order_relaxed));
+  put("scrub_damaged_records", scrub_damaged_.load(std::memory_order_relaxed));
+  builder.Key("scrub_finished");
+  builder.Int(scrub_finished_seconds_.load(std::memory_order_relaxed));
   builder.Key("sync_mode");
   builder.String(Policies::Durability::kName);
   builder.Key("health");

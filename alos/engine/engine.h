@@ -13,6 +13,9 @@
 #ifndef ALOS_ENGINE_ENGINE_H_
 #define ALOS_ENGINE_ENGINE_H_
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -27,6 +30,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
 #include "alos/base/status_macros.h"
@@ -34,6 +39,7 @@
 #include "alos/engine/options.h"
 #include "alos/engine/policies.h"
 #include "alos/engine/transaction.h"
+#include "alos/storage/manifest.h"
 
 namespace alos {
 
@@ -62,6 +68,8 @@ class BasicEngine {
     engine->maintenance_ = std::thread([raw = engine.get()] { raw->Maintain(); });
     if (engine->options_.expiry_interval > absl::ZeroDuration())
       engine->expiry_ = std::thread([raw = engine.get()] { raw->Expire(); });
+    if (engine->options_.scrub_interval > absl::ZeroDuration())
+      engine->scrubber_ = std::thread([raw = engine.get()] { raw->Scrub(); });
     return engine;
   }
 
@@ -89,6 +97,21 @@ class BasicEngine {
     return names;
   }
 
+  // All that are in the data directory, open or not.
+  absl::StatusOr<std::vector<std::string>> ListDatabases() const {
+    ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          file_system_->ListDirectory(options_.data_path));
+    std::vector<std::string> databases;
+    for (const std::string& name : names) {
+      if (!CheckDatabaseName(name).ok()) continue;
+      ALOS_ASSIGN_OR_RETURN(const bool exists,
+                            file_system_->Exists(absl::StrCat(options_.data_path, "/", name, "/",
+                                                              kManifestFileName)));
+      if (exists) databases.push_back(name);
+    }
+    return databases;
+  }
+
   // Flushes, checkpoints and closes all databases; returns the first error, having tried all. No
   // operation may be under way, and none may follow.
   absl::Status Close() {
@@ -108,6 +131,7 @@ class BasicEngine {
   const EngineOptions& options() const { return options_; }
 
  private:
+  static constexpr int kScrubberNice = 15;
   static constexpr std::size_t kDatabaseNameSizeMax = 64;
   static constexpr std::uint32_t kShardsMax = 4096;
 
@@ -211,6 +235,40 @@ class BasicEngine {
     }
   }
 
+  // Verifies all records, once per scrub_interval.
+  void Scrub() {
+    setpriority(PRIO_PROCESS, 0, kScrubberNice);  // of this thread, on Linux
+    const auto pause = [this](absl::Duration duration) {
+      absl::MutexLock lock(&stop_mutex_);
+      return !stop_mutex_.AwaitWithTimeout(absl::Condition(&stop_), duration);
+    };
+    absl::Duration wait = std::min(absl::Hours(1), options_.scrub_interval);
+    while (pause(wait)) {
+      wait = options_.scrub_interval;
+      std::vector<Database*> databases;
+      {
+        absl::ReaderMutexLock lock(&mutex_);
+        for (const auto& [name, database] : databases_) databases.push_back(database.get());
+      }
+      for (Database* database : databases) {
+        const absl::Time began = absl::Now();
+        const absl::StatusOr<std::uint64_t> damaged =
+            database->Scrub(options_.scrub_bytes_per_second, pause);
+        if (!damaged.ok()) {
+          ALOS_LOG(kError) << database->directory() << ": scrubbing: " << damaged.status();
+        } else if (*damaged != 0) {
+          ALOS_LOG(kError) << database->directory() << ": scrubbing found " << *damaged
+                           << " damaged records; restore a backup, or stop and run alos repair";
+        } else {
+          ALOS_LOG(kInfo) << database->directory() << ": scrubbed in "
+                          << absl::FormatDuration(
+                                 absl::Trunc(absl::Now() - began, absl::Milliseconds(1)))
+                          << ", no damage";
+        }
+      }
+    }
+  }
+
   void StopMaintenance() {
     {
       absl::MutexLock lock(&stop_mutex_);
@@ -218,6 +276,7 @@ class BasicEngine {
     }
     if (maintenance_.joinable()) maintenance_.join();
     if (expiry_.joinable()) expiry_.join();
+    if (scrubber_.joinable()) scrubber_.join();
   }
 
   FileSystem* const file_system_;
@@ -232,6 +291,7 @@ class BasicEngine {
   bool stop_ ABSL_GUARDED_BY(stop_mutex_) = false;
   std::thread maintenance_;
   std::thread expiry_;
+  std::thread scrubber_;
 };
 
 // The engine with the first durability policy of the build: `async` by default.

@@ -63,6 +63,10 @@ struct EngineOptions {
   absl::Duration request_window = absl::Hours(1);
   // What the writes of one transaction may take in memory.
   std::size_t transaction_bytes_max = std::size_t{256} << 20;
+  // How often the checksums of all records are verified in the background (BasicDatabase::Scrub).
+  // Zero: never. The first time after an hour, or the interval if that is less.
+  absl::Duration scrub_interval = absl::Hours(24);
+  std::uint64_t scrub_bytes_per_second = std::uint64_t{32} << 20;  // 0: as fast as it can
   // A checkpoint of the primary index is written when so much has been appended since the last one.
   std::uint64_t checkpoint_bytes = std::uint64_t{256} << 20;
 };

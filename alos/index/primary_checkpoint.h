@@ -6,14 +6,21 @@
 // any time; the log rebuilds it.
 //
 //   offset 0   8   "ALOSSIX1"
-//          8   4   format version, 1
+//          8   4   format version, 2
 //          12  4   CRC-32C of everything from offset 16 on
 //          16  8   generation of the log it belongs to
 //          24  8   log end: records below it are in the index, and were durable before this was
-//          written 32  8   timestamp of the newest of them 40  8   transactions complete until:
-//          every transaction up to this timestamp is durable in all shards 48  8   bytes of the log
-//          that hold superseded records 56  8   number of collections, each then: id u64, live
-//          documents u64, their stored bytes u64
+//                  written
+//          32  8   timestamp of the newest of them
+//          40  8   transactions complete until: every transaction up to this timestamp is durable
+//                  in all shards
+//          48  8   bytes of the log that hold superseded records
+//          56  8   offset of the last record below the log end; 0: there is none
+//          64  8   number of shards, then 8 for each: where its log ended when this one ended
+//          there;
+//                  0: it had none
+//          ..  8   number of collections, each then: id u64, live documents u64, their stored bytes
+//                  u64
 //          ..  8   keys in the index
 //          ..  8   number of slots, then the slots (alos/index/primary_index.h), 8 bytes each
 
@@ -46,6 +53,10 @@ struct PrimaryCheckpoint {
   std::uint64_t newest_timestamp = 0;
   std::uint64_t transactions_complete_until = 0;
   std::uint64_t stale_bytes = 0;
+  // Logs that are shorter than these, or whose last record is not there, are older than this: of a
+  // copy of the directory that was made while it was in use.
+  std::uint64_t last_record = 0;
+  std::vector<std::uint64_t> shard_ends;
   std::vector<Collection> collections;
   std::uint64_t keys = 0;
   std::vector<std::uint64_t> slots;
@@ -53,18 +64,21 @@ struct PrimaryCheckpoint {
 
 inline std::string EncodePrimaryCheckpoint(const PrimaryCheckpoint& checkpoint) {
   std::string out;
-  out.reserve(16 + 8 * (8 + 3 * checkpoint.collections.size() + checkpoint.slots.size()));
+  out.reserve(16 + 8 * (10 + checkpoint.shard_ends.size() + 3 * checkpoint.collections.size() +
+                        checkpoint.slots.size()));
   out.append("ALOSSIX1");
   const auto put = [&out](std::uint64_t value) {
     out.append(reinterpret_cast<const char*>(&value), 8);
   };
-  put(1);  // version, and the place of the checksum
+  put(2);  // version, and the place of the checksum
   for (const std::uint64_t value :
        {checkpoint.generation, checkpoint.log_end, checkpoint.newest_timestamp,
-        checkpoint.transactions_complete_until, checkpoint.stale_bytes,
-        std::uint64_t{checkpoint.collections.size()}}) {
+        checkpoint.transactions_complete_until, checkpoint.stale_bytes, checkpoint.last_record,
+        std::uint64_t{checkpoint.shard_ends.size()}}) {
     put(value);
   }
+  for (const std::uint64_t end : checkpoint.shard_ends) put(end);
+  put(checkpoint.collections.size());
   for (const auto& collection : checkpoint.collections) {
     put(collection.id);
     put(collection.live_documents);
@@ -80,15 +94,15 @@ inline std::string EncodePrimaryCheckpoint(const PrimaryCheckpoint& checkpoint) 
 
 // kDataLoss when `bytes` are not a whole checkpoint of this format; then rebuild from the log.
 inline absl::StatusOr<PrimaryCheckpoint> DecodePrimaryCheckpoint(std::string_view bytes) {
-  constexpr std::size_t kFixed = 16 + 6 * 8;
+  constexpr std::size_t kFixed = 16 + 7 * 8;
   std::uint32_t version = 0;
   std::uint32_t checksum = 0;
   if (bytes.size() < kFixed + 16 || bytes.substr(0, 8) != "ALOSSIX1")
     return absl::DataLossError("not an index checkpoint");
   std::memcpy(&version, bytes.data() + 8, 4);
   std::memcpy(&checksum, bytes.data() + 12, 4);
-  if (version != 1)
-    return absl::DataLossError(absl::StrCat("index checkpoint of unknown version ", version));
+  if (version != 2)
+    return absl::DataLossError(absl::StrCat("index checkpoint of another version, ", version));
   if (Crc32c(bytes.substr(16)) != checksum)
     return absl::DataLossError("index checkpoint with a wrong checksum");
   std::size_t position = 16;
@@ -104,7 +118,12 @@ inline absl::StatusOr<PrimaryCheckpoint> DecodePrimaryCheckpoint(std::string_vie
   checkpoint.newest_timestamp = get();
   checkpoint.transactions_complete_until = get();
   checkpoint.stale_bytes = get();
+  checkpoint.last_record = get();
   // The checksum held, so these sizes were written by us; still, nothing is read past the end.
+  const std::uint64_t shards = get();
+  if (bytes.size() - position < 8 || shards > (bytes.size() - position - 8) / 8)
+    return absl::DataLossError("index checkpoint cut short");
+  for (std::uint64_t i = 0; i < shards; ++i) checkpoint.shard_ends.push_back(get());
   const std::uint64_t collections = get();
   if (collections > (bytes.size() - position) / 24)
     return absl::DataLossError("index checkpoint cut short");

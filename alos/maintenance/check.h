@@ -59,6 +59,7 @@ inline absl::StatusOr<std::vector<std::string>> FindDatabases(const std::string&
   ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> names, file_system.ListDirectory(data_path));
   std::vector<std::string> databases;
   for (const std::string& name : names) {
+    if (name.front() == '.') continue;  // what an interrupted restore left
     const absl::StatusOr<std::vector<std::string>> files =
         file_system.ListDirectory(absl::StrCat(data_path, "/", name));
     if (!files.ok()) continue;  // no directory

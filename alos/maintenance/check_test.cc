@@ -1,8 +1,8 @@
 // Copyright 2026 The alos Authors.
 // SPDX-License-Identifier: Apache-2.0
 //
-// Checking, and what becomes of every kind of damage: each byte of a small database is changed, and
-// random bytes of a larger one with all kinds of index files. More of these:
+// Checking, repairing, and what becomes of every kind of damage: each byte of a small database is
+// changed, and random bytes of a larger one with all kinds of index files. More of these:
 //
 //   ./bazelw test //alos/maintenance:check_test --test_env=ALOS_FLIPS=100000 --test_timeout=36000
 
@@ -29,6 +29,7 @@
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
 #include "alos/engine/engine.h"
+#include "alos/maintenance/repair.h"
 #include "gtest/gtest.h"
 
 namespace alos {
@@ -536,7 +537,7 @@ TEST(FlipTest, RandomBytesOfALargerDatabaseWithIndexes) {
   }
   std::uint64_t found = 0;
   std::uint64_t answered = 0;
-  const std::uint64_t flips = Flips(60);
+  const std::uint64_t flips = Flips(40);
   for (std::uint64_t i = 0; i < flips; ++i) {
     // One half anywhere, the other one in a file of any kind.
     std::size_t at = random() % total;
@@ -557,6 +558,248 @@ TEST(FlipTest, RandomBytesOfALargerDatabaseWithIndexes) {
   }
   std::cerr << flips << " flips in " << total << " bytes: " << found << " found by the check, "
             << answered << " answered by an error, 0 wrong answers\n";
+}
+
+// --- Repair.
+
+// A database that was closed in order, and copies of it to be damaged.
+class RepairTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    SetMinimumLogLevel(static_cast<LogLevel>(4));  // nothing
+    master_ = TestPath(absl::StrCat("repair_", Name()));
+    path_ = TestPath(absl::StrCat("repair_", Name(), "_copy"));
+    auto engine = DiskEngine::Open(Options(master_, 2));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    Fill(engine->get(), 16, &model_);
+    auto* const database = *(*engine)->FindDatabase("db");
+    Insert(database, "victim", 1, "the older one");
+    std::string update;
+    Builder(&update)
+        .StartDocument()
+        .Key("n")
+        .Int(2)
+        .Key("text")
+        .String("the newer one")
+        .EndDocument();
+    ASSERT_TRUE(
+        database->UpdateOne("c", Where(IdFilter("victim")), *Update::Compile(View(update))).ok());
+    model_["victim"] = Document("victim", 2, "the newer one");
+    // These carry the mark that everything above was durable.
+    ASSERT_TRUE(database->Flush().ok());
+    for (int i = 0; i < 10; ++i) Insert(database, absl::StrCat("bystander", i), 3, "somebody else");
+    ASSERT_TRUE((*engine)->Close().ok());
+    Copy();
+  }
+  static std::string Name() {
+    return testing::UnitTest::GetInstance()->current_test_info()->name();
+  }
+  void Insert(DiskEngine::Database* database, std::string_view id, int n, std::string_view text) {
+    const std::string document = Document(id, n, text);
+    ASSERT_TRUE(database->InsertOne("c", View(document)).ok());
+    model_[std::string(id)] = document;
+  }
+  void Copy() {
+    std::filesystem::remove_all(path_);
+    std::filesystem::copy(master_, path_, std::filesystem::copy_options::recursive);
+  }
+  // The log and the place in it where these bytes are.
+  std::pair<std::string, std::size_t> Find(std::string_view bytes) {
+    for (const auto& [name, content] : FilesOf(path_)) {
+      if (!absl::EndsWith(name, ".db")) continue;
+      const std::size_t at = content.find(bytes);
+      if (at != std::string::npos) return {name, at};
+    }
+    ADD_FAILURE() << bytes << " is in no log";
+    return {};
+  }
+  static void Write(const std::string& file, std::size_t at, std::string_view bytes) {
+    std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekp(static_cast<std::streamoff>(at));
+    stream << bytes;
+    ASSERT_TRUE(stream.good());
+  }
+  RepairReport Repair(const RepairOptions& options = {}) {
+    absl::StatusOr<RepairReport> report = RepairDataDirectory(path_, options);
+    EXPECT_TRUE(report.ok()) << report.status();
+    if (!report.ok()) return RepairReport();
+    EXPECT_TRUE(report->check.is_sound()) << Text(report->check);
+    return *report;
+  }
+  // The documents that the engine has, twice: with and without checkpoints.
+  Model Documents() {
+    Model first;
+    for (int round = 0; round < 2; ++round) {
+      Model found;
+      auto engine = DiskEngine::Open(Options(path_, 2));
+      EXPECT_TRUE(engine.ok()) << engine.status();
+      auto database = (*engine)->FindDatabase("db");
+      EXPECT_TRUE(database.ok()) << database.status();
+      if (!database.ok() || *database == nullptr) return found;
+      const Filter all;
+      FindQuery query;
+      query.filter = &all;
+      const absl::Status status = (*database)->Find("c", query, [&](ValueView document) {
+        found[std::string(document.Find("_id")->AsString())] = document.bytes();
+        return true;
+      });
+      EXPECT_TRUE(status.ok()) << status;
+      EXPECT_TRUE(
+          (*database)->InsertOne("c", View(Document(absl::StrCat("new", round), 1, ""))).ok());
+      EXPECT_TRUE((*engine)->Close().ok());
+      if (round == 0) first = found;
+      if (round == 1) found.erase("new0");
+      EXPECT_TRUE(found == first);
+      for (const auto& [name, content] : FilesOf(path_)) {
+        if (absl::EndsWith(name, ".sidx")) std::filesystem::remove(name);
+      }
+    }
+    return first;
+  }
+
+  std::string master_;
+  std::string path_;
+  Model model_;
+};
+
+TEST_F(RepairTest, WhereNothingIsDamagedNothingIsWritten) {
+  const auto before = FilesOf(path_);
+  EXPECT_TRUE(Repair().actions.empty());
+  EXPECT_EQ(FilesOf(path_), before);
+}
+
+TEST_F(RepairTest, OneFlippedBitIsPutRight) {
+  std::mt19937_64 random(20261124);
+  const auto files = FilesOf(master_);
+  int flips = 0;
+  for (const auto& [name, content] : files) {
+    const std::string file = path_ + name.substr(master_.size());
+    for (std::size_t at = random() % 40; at < content.size(); at += 1 + random() % 80) {
+      if (content[at] == 0) continue;
+      Copy();
+      Write(file, at, std::string(1, static_cast<char>(content[at] ^ (1 << (random() % 8)))));
+      const bool was_sound = Check(path_).is_sound();
+      const RepairReport report = Repair();
+      EXPECT_EQ(report.deleted, 0u) << file << " " << at;
+      EXPECT_EQ(report.actions.empty(), was_sound);
+      EXPECT_TRUE(Documents() == model_) << file << " " << at;
+      ++flips;
+      if (HasFailure()) {
+        for (const RepairAction& action : report.actions) std::cerr << action.ToString() << "\n";
+        return;
+      }
+    }
+  }
+  EXPECT_GT(flips, 30);
+}
+
+TEST_F(RepairTest, ADamagedVersionIsDeletedAndKeptInLostAndFound) {
+  const auto [file, at] = Find("the newer one");
+  Write(file, at, "????");
+  const std::string damaged_log = FilesOf(path_).at(file);
+  const RepairReport report = Repair();
+  ASSERT_EQ(report.deleted, 1u);
+  Model expected = model_;
+  expected.erase("victim");
+  EXPECT_TRUE(Documents() == expected);
+  ASSERT_EQ(report.lost_and_found.size(), 1u);
+  const auto kept = FilesOf(report.lost_and_found[0]);
+  const RepairAction& action = report.actions[0];
+  EXPECT_EQ(action.document, "\"victim\"");
+  EXPECT_EQ(kept.at(report.lost_and_found[0] + "/" + action.saved_as),
+            damaged_log.substr(action.offset, action.bytes));
+  EXPECT_TRUE(absl::StrContains(kept.at(report.lost_and_found[0] + "/previous_versions.ndjson"),
+                                "the older one"));
+  EXPECT_TRUE(absl::StrContains(kept.at(report.lost_and_found[0] + "/report.json"), "victim"));
+}
+
+TEST_F(RepairTest, ThePreviousVersionStaysWhenTheOperatorSaysSo) {
+  const auto [file, at] = Find("the newer one");
+  Write(file, at, "????");
+  EXPECT_EQ(Repair({.keep_previous = true}).kept, 1u);
+  Model expected = model_;
+  expected["victim"] = Document("victim", 1, "the older one");
+  EXPECT_TRUE(Documents() == expected);
+}
+
+TEST_F(RepairTest, ADryRunChangesNothing) {
+  const auto [file, at] = Find("the newer one");
+  Write(file, at, "????");
+  const auto before = FilesOf(path_);
+  const absl::StatusOr<RepairReport> report = RepairDataDirectory(path_, {.dry_run = true});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->deleted, 1u);
+  EXPECT_EQ(FilesOf(path_), before);
+}
+
+// The header is gone, and with it whose version it was: the checkpoint tells.
+TEST_F(RepairTest, TheOwnerOfUnreadableBytesIsFoundOut) {
+  const auto [file, at] = Find("the newer one");
+  Write(file, at - 70, std::string(60, '?'));
+  const RepairReport report = Repair();
+  EXPECT_EQ(report.deleted, 1u);
+  Model expected = model_;
+  expected.erase("victim");
+  EXPECT_TRUE(Documents() == expected);
+}
+
+TEST_F(RepairTest, WhatNobodyCanTellTheOperatorDecides) {
+  const auto [file, at] = Find("the newer one");
+  Write(file, at - 70, std::string(60, '?'));
+  std::filesystem::remove(file.substr(0, file.size() - 2) + "sidx");
+  EXPECT_FALSE(Check(path_).is_sound());
+  const auto before = FilesOf(path_);
+  const absl::Status refused = RepairDataDirectory(path_, {}).status();
+  ASSERT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "--uncertain=keep")) << refused;
+  EXPECT_EQ(FilesOf(path_), before);
+  Repair({.keep_uncertain = true});
+  Model expected = model_;
+  expected["victim"] = Document("victim", 1, "the older one");
+  EXPECT_TRUE(Documents() == expected);
+}
+
+TEST_F(RepairTest, ManifestAndHeadersComeBack) {
+  Write(path_ + "/db/manifest", 20, "????????");
+  Write(path_ + "/db/shard_000.db", 0, std::string(44, '?'));
+  EXPECT_FALSE(Check(path_).is_sound());
+  Repair();
+  EXPECT_TRUE(Documents() == model_);
+}
+
+TEST_F(RepairTest, AMissingLogIsTheOperatorsDecision) {
+  std::filesystem::remove(path_ + "/db/shard_000.db");
+  EXPECT_FALSE(Check(path_).is_sound());
+  const absl::Status refused = RepairDataDirectory(path_, {}).status();
+  ASSERT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "--accept-missing-logs")) << refused;
+  Repair({.accept_missing_logs = true});
+  const Model rest = Documents();
+  EXPECT_LT(rest.size(), model_.size());
+  EXPECT_GT(rest.size(), 0u);
+}
+
+TEST_F(RepairTest, OfADamagedJournalTheSoundGroupsArePutIntoTheLogs) {
+  using SyncEngine = BasicEngine<Policies<SyncDurability>>;
+  std::filesystem::remove_all(path_);
+  Model model;
+  {
+    auto engine = SyncEngine::Open(Options(path_, 2));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    auto* const database = *(*engine)->GetOrCreateDatabase("db");
+    for (int i = 0; i < 10; ++i) {
+      const std::string id = absl::StrCat("d", i);
+      model[id] = Document(id, i, "journalled");
+      const auto inserted = database->InsertOne("c", View(model[id]));
+      ASSERT_TRUE(inserted.ok());
+      ASSERT_TRUE(database->WaitVisible(inserted->commit_timestamp).ok());
+    }
+  }
+  Write(path_ + "/db/journal.000001", 4096 + 60, "????");
+  const CheckReport check = Check(path_);
+  EXPECT_FALSE(check.is_sound());
+  Repair();
+  EXPECT_TRUE(Documents() == model);  // the logs had it all
 }
 
 }  // namespace

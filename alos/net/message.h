@@ -72,6 +72,7 @@ enum class Operation : std::uint8_t {
   kChanges = 133,
   kOpenSession = 134,
   kRequestOutcome = 135,
+  kBackup = 144,
 };
 
 // The name of an operation as clients know it ("InsertOne"), "" for a number that is none.
@@ -235,6 +236,8 @@ inline std::string_view OperationName(Operation operation) {
       return "OpenSession";
     case Operation::kRequestOutcome:
       return "RequestOutcome";
+    case Operation::kBackup:
+      return "Backup";
   }
   return "";
 }

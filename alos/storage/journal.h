@@ -336,6 +336,50 @@ absl::StatusOr<JournalRecovery> ReplayJournal(FileSystem& file_system, const std
   return recovery;
 }
 
+// Of a journal that ReplayJournal calls corrupt: calls `apply` for each entry of each group that
+// checks, wherever it lies. What a damaged segment header stood for cannot be checked, and is left
+// out. For repair only: what is missing in between was acknowledged.
+template <class FileSystem, class Apply>
+absl::Status SalvageJournal(FileSystem& file_system, const std::string& directory, Apply&& apply) {
+  ALOS_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> sequences,
+                        ListJournal(file_system, directory));
+  for (const std::uint64_t sequence : sequences) {
+    ALOS_ASSIGN_OR_RETURN(auto file,
+                          file_system.Open(absl::StrCat(directory, "/", JournalFileName(sequence)),
+                                           OpenMode::kReadOnly));
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t size, file->Size());
+    std::string segment(size, '\0');
+    ALOS_ASSIGN_OR_RETURN(const std::size_t read, file->ReadAt(0, absl::MakeSpan(segment)));
+    segment.resize(read);
+    if (segment.size() < kJournalBlockSize) continue;
+    std::uint64_t generation = 0;
+    std::memcpy(&generation, segment.data() + 32, 8);
+    storage_internal::JournalGroupView group;
+    for (std::uint64_t offset = kJournalBlockSize; offset < segment.size();) {
+      if (!storage_internal::ParseJournalGroup(segment, offset, generation, &group)) {
+        offset += kJournalBlockSize;
+        continue;
+      }
+      std::string_view body = group.body;
+      for (std::uint32_t entry = 0; entry < group.entries && body.size() >= 24; ++entry) {
+        CommitRecord record;
+        std::uint32_t record_size = 0;
+        std::memcpy(&record.shard, body.data(), 4);
+        std::memcpy(&record_size, body.data() + 4, 4);
+        std::memcpy(&record.generation, body.data() + 8, 8);
+        std::memcpy(&record.offset, body.data() + 16, 8);
+        const std::uint64_t padded = (std::uint64_t{record_size} + 7) / 8 * 8;
+        if (body.size() - 24 < padded) break;
+        record.bytes = body.substr(24, record_size);
+        body.remove_prefix(24 + padded);
+        ALOS_RETURN_IF_ERROR(apply(std::as_const(record)));
+      }
+      offset += (group.size + kJournalBlockSize - 1) / kJournalBlockSize * kJournalBlockSize;
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace alos
 
 #endif  // ALOS_STORAGE_JOURNAL_H_

@@ -32,6 +32,8 @@
 namespace alos {
 
 inline constexpr std::string_view kManifestFileName = "manifest";
+// Written after each manifest. Only repair reads it, when the manifest is damaged.
+inline constexpr std::string_view kManifestCopyFileName = "manifest.copy";
 
 struct Manifest {
   static constexpr std::uint64_t kFormatVersion = 1;
@@ -127,7 +129,8 @@ inline std::string EncodeManifest(const Manifest& manifest) {
 inline absl::StatusOr<Manifest> DecodeManifest(const std::string& path, std::string_view bytes) {
   const auto damaged = [&](std::string_view what) {
     return absl::DataLossError(
-        absl::StrCat(path, ": the manifest is damaged (", what, "); restore it from a backup"));
+        absl::StrCat(path, ": the manifest is damaged (", what,
+                     "); alos repair puts its copy in its place, or restore it from a backup"));
   };
   if (bytes.size() < 16 || bytes.substr(0, 8) != "ALOSMAN1") return damaged("no magic number");
   std::uint32_t size = 0;

@@ -315,6 +315,53 @@ class BasicShardLog {
     std::memcpy(start, &header, sizeof header);
   }
 
+  // Puts a record with this header, and zeros for a body, in place of the `size` bytes at `offset`:
+  // how repair takes damage out of the way. Before the log is in use. REQUIRES: they are below
+  // end(), and enough for header and id.
+  void Overwrite(std::uint64_t offset, std::uint64_t size, RecordHeader header, std::string id) {
+    ALOS_CHECK(size >= kRecordHeaderSize + id.size() && size <= kRecordSizeMax &&
+               offset + size <= end());
+    char* start = mapping_->data() + offset;
+    char* body = start + kRecordHeaderSize + id.size();
+    std::memset(body, 0, size - kRecordHeaderSize - id.size());
+    if (!id.empty()) std::memcpy(start + kRecordHeaderSize, id.data(), id.size());
+    header.size = static_cast<std::uint32_t>(size);
+    header.id_size = static_cast<std::uint16_t>(id.size());
+    header.codec = 0;
+    header.flags = 0;
+    header.raw_body_size = 0;
+    header.body_checksum = Crc32c({body, size - kRecordHeaderSize - id.size()});
+    header.header_checksum = RecordHeaderChecksum(header, id, generation_, offset);
+    std::memcpy(start, &header, sizeof header);
+  }
+
+  // Changes of how many records the transaction of the record at `offset` consists: when others of
+  // them are beyond repair. Before the log is in use.
+  void SetTransactionRecordCount(std::uint64_t offset, std::uint32_t count) {
+    char* start = mapping_->data() + offset;
+    RecordHeader header;
+    std::memcpy(&header, start, sizeof header);
+    header.transaction_record_count = count;
+    header.header_checksum = RecordHeaderChecksum(
+        header, {start + kRecordHeaderSize, header.id_size}, generation_, offset);
+    std::memcpy(start, &header, sizeof header);
+  }
+
+  // Whether the file has a record of this generation.
+  static bool HasRecords(std::string_view file, std::uint64_t generation) {
+    for (std::uint64_t offset = kFirstRecordOffset; offset + kRecordHeaderSize <= file.size();
+         offset += kRecordAlignment) {
+      if (CheckRecord(file.data() + offset, file.size() - offset, generation, offset) ==
+          RecordState::kValid) {
+        return true;
+      }
+    }
+    return false;
+  }
+  static std::string FileHeader(const ShardIdentity& identity, std::uint64_t generation) {
+    return EncodeFileHeader(identity, generation);
+  }
+
  private:
   using FileType = typename FileSystem::FileType;
   using MappingType = typename FileSystem::MappingType;

@@ -40,6 +40,11 @@ inline int Fail(std::string_view command, int exit_code, std::string_view messag
 }
 
 int RunCheck(absl::Span<const std::string> arguments);
+int RunRepair(absl::Span<const std::string> arguments);
+int RunBackup(absl::Span<const std::string> arguments);
+int RunRestore(absl::Span<const std::string> arguments);
+int RunExport(absl::Span<const std::string> arguments);
+int RunImport(absl::Span<const std::string> arguments);
 
 }  // namespace alos::tools
 

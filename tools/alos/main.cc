@@ -23,6 +23,11 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"check", "verify every byte of a data directory", &RunCheck},
+    {"repair", "take what is damaged out of the way; delete nothing", &RunRepair},
+    {"backup", "copy databases of a running server, consistent and incremental", &RunBackup},
+    {"restore", "make databases of a backup, new ones only", &RunRestore},
+    {"export", "write collections as one portable stream", &RunExport},
+    {"import", "bring such a stream into a server", &RunImport},
 };
 
 std::string Usage() {

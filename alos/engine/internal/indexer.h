@@ -194,6 +194,18 @@ class Indexer {
     }
   }
 
+  // Has all bytes that are in files looked at once more, in the background.
+  void VerifyAgain() {
+    for (Collection* collection : Active()) {
+      const IndexState state = collection->indexes.Copy();
+      for (const auto& segment : state.segments) {
+        for (const auto& [id, column] : segment->columns) {
+          if (column->resident_bytes() == 0) column->SetVerified(false);
+        }
+      }
+    }
+  }
+
   // --- Files.
 
   // Before the logs are flushed.
@@ -231,6 +243,8 @@ class Indexer {
     if (!loaded.ok() && !absl::IsNotFound(loaded)) {
       ALOS_LOG(kWarning) << context_->directory << "/" << name << ": " << loaded.message()
                          << "; the indexes are built again when they are wanted";
+      // What does not fit now must not seem to when the logs have grown.
+      context_->file_system->Remove(absl::StrCat(context_->directory, "/", name)).IgnoreError();
     }
     if (definitions != nullptr) {
       collection->indexes.Change([&](IndexState* state) {

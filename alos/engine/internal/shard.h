@@ -62,6 +62,12 @@ inline std::size_t ShardNumber(std::uint64_t hash, std::size_t count) {
   return ((hash * 0x9E3779B97F4A7C15u) >> 32) * count >> 32;
 }
 
+// The generation of a log that was never rewritten. Known from elsewhere, so that a header that
+// never reached the disk can be written again.
+inline std::uint64_t FirstGeneration(const DatabaseId& database_id, std::uint32_t shard) {
+  return XXH3_64bits_withSeed(database_id.data(), database_id.size(), shard);
+}
+
 // Threads: members marked "writer" need the writer role (`writer()`); the others may be called by
 // any thread inside an epoch guard. Views passed to visitors are valid during the call.
 template <class Policies>
@@ -111,14 +117,26 @@ class Shard {
   void SetMade() { is_made_.store(true, std::memory_order_relaxed); }
 
   // The checkpoint of this shard's index; nullopt when there is none that can be used.
-  std::optional<PrimaryCheckpoint> LoadCheckpoint() {
+  // *is_of_later_log: because the log is an older one.
+  std::optional<PrimaryCheckpoint> LoadCheckpoint(bool* is_of_later_log) {
     const absl::StatusOr<std::string> bytes = ReadWholeFile(
         *context_->file_system, absl::StrCat(context_->directory, "/", FileName("sidx")));
     if (!bytes.ok()) return std::nullopt;
     absl::StatusOr<PrimaryCheckpoint> checkpoint = DecodePrimaryCheckpoint(*bytes);
     if (!checkpoint.ok() || checkpoint->generation != log()->generation() ||
         checkpoint->log_end > log()->file_size()) {
+      if (checkpoint.ok()) *is_of_later_log = true;
       return std::nullopt;
+    }
+    // A copy that was made while the database was in use may have an older log beside it: zeros
+    // where its last record should be. (A record that rotted is no reason not to use it.)
+    if (checkpoint->last_record != 0) {
+      constexpr std::string_view kZeros("\0\0\0\0\0\0\0\0", 8);
+      if (checkpoint->last_record + kRecordHeaderSize > checkpoint->log_end ||
+          std::string_view(log()->At(checkpoint->last_record), kZeros.size()) == kZeros) {
+        *is_of_later_log = true;
+        return std::nullopt;
+      }
     }
     return *std::move(checkpoint);
   }
@@ -132,13 +150,14 @@ class Shard {
                                       std::uint64_t transactions_complete_until,
                                       OnTransaction&& on_transaction) {
     collections_.clear();
-    stale_bytes_ = checkpointed_end_ = 0;
+    stale_bytes_ = checkpointed_end_ = last_record_ = 0;
     newest_timestamp_ = 0;
     std::uint64_t from = Log::kFirstRecordOffset;
     if (checkpoint != nullptr) {
       index_.Reset(checkpoint->slots, checkpoint->keys);
       stale_bytes_ = checkpoint->stale_bytes;
       newest_timestamp_ = checkpoint->newest_timestamp;
+      last_record_ = checkpoint->last_record;
       for (const auto& collection : checkpoint->collections) {
         collections_[static_cast<std::uint32_t>(collection.id)] = {
             static_cast<std::int64_t>(collection.live_documents),
@@ -157,6 +176,7 @@ class Shard {
             from, durable_end, timestamp_max, [&](std::uint64_t offset, const RecordView& record) {
               const RecordHeader& header = record.header();
               marks_.Note(offset, newest_timestamp_);
+              last_record_ = offset;
               newest_timestamp_ = std::max(newest_timestamp_.load(), header.commit_timestamp);
               if (header.kind == RecordKind::kDurableMark || header.kind == RecordKind::kAborted) {
                 stale_bytes_ += header.size;
@@ -376,6 +396,35 @@ class Shard {
     return offset;
   }
 
+  // Verifies the checksums of the records from `from` on, below `until` (a former end of the log),
+  // of about `bytes_max` bytes, and calls `damaged(offset, bytes, const RecordView*)` for what does
+  // not hold; the record is nullptr where nothing can be recognised. Returns where to go on.
+  template <class OnDamaged>
+  std::uint64_t VerifyRecords(std::uint64_t from, std::uint64_t until, std::uint64_t bytes_max,
+                              OnDamaged&& damaged) const {
+    const Log& log = *this->log();
+    std::uint64_t offset = std::max(from, Log::kFirstRecordOffset);
+    const std::uint64_t begin = offset;
+    while (offset < until && offset - begin < bytes_max) {
+      const RecordState state =
+          CheckRecord(log.At(offset), until - offset, log.generation(), offset);
+      if (state == RecordState::kUnrecognizable) {
+        std::uint64_t next = offset + kRecordAlignment;
+        while (next < until && CheckRecord(log.At(next), until - next, log.generation(), next) !=
+                                   RecordState::kValid) {
+          next += kRecordAlignment;
+        }
+        damaged(offset, std::min(next, until) - offset, nullptr);
+        offset = next;
+        continue;
+      }
+      const RecordView record(log.At(offset));
+      if (state == RecordState::kBodyDamaged) damaged(offset, record.header().size, &record);
+      offset = NextRecordOffset(offset + record.header().size);
+    }
+    return offset;
+  }
+
   // Calls `visit(offset, document)` for every document of `collection` that a snapshot at
   // `timestamp` sees and whose record lies at or after `from`, in log order, until it returns
   // false. Returns the offset to go on from, 0 at the end. kDataLoss when anything on the way is
@@ -536,6 +585,7 @@ class Shard {
   std::string_view Seal(const typename Log::Prepared& prepared, std::uint64_t timestamp) {
     if (timestamp != newest_timestamp_) marks_.Note(prepared.offset, newest_timestamp_);
     newest_timestamp_.store(timestamp, std::memory_order_release);
+    last_record_ = prepared.offset;
     return owned_log_->Seal(prepared, timestamp);
   }
 
@@ -552,6 +602,7 @@ class Shard {
     checkpoint.generation = owned_log_->generation();
     checkpoint.log_end = owned_log_->end();
     checkpoint.newest_timestamp = newest_timestamp_;
+    checkpoint.last_record = last_record_;
     checkpoint.stale_bytes = stale_bytes_;
     checkpoint.keys = index_.size();
     checkpoint.slots.reserve(index_.capacity());
@@ -655,11 +706,8 @@ class Shard {
 
   std::string LogPath() const { return absl::StrCat(context_->directory, "/", FileName("db")); }
   ShardIdentity identity() const { return {context_->database_id, number_}; }
-  // Of a log that was never rewritten. Known from elsewhere, so that a header that never reached
-  // the disk can be written again.
   std::uint64_t FirstGeneration() const {
-    return XXH3_64bits_withSeed(context_->database_id.data(), context_->database_id.size(),
-                                number_);
+    return engine_internal::FirstGeneration(context_->database_id, number_);
   }
 
   const ShardContext<Policies>* const context_;
@@ -676,6 +724,7 @@ class Shard {
   std::uint64_t stale_bytes_ = 0;
   std::atomic<std::uint64_t> newest_timestamp_{0};
   LogMarks marks_;
+  std::uint64_t last_record_ = 0;  // its offset
   std::uint64_t checkpointed_end_ = 0;
   std::uint64_t marked_durable_end_ = 0;
 };

@@ -93,7 +93,7 @@ class IndexCheck {
     const std::vector<std::uint64_t> ends = Words(segments.back(), "shard_ends");
     for (std::size_t i = 0; i < ends.size() && i < generations.size(); ++i) {
       if (ends[i] == 0) continue;
-      const ShardFacts& facts = logs_.shards()[i];
+      const ShardFacts<CheckPolicies>& facts = logs_.shards()[i];
       if (!facts.is_readable || facts.shard->log()->generation() != generations[i] ||
           facts.shard->log()->end() < ends[i]) {
         findings_.Add({.severity = Finding::Severity::kNote,
@@ -190,7 +190,7 @@ class IndexCheck {
         readable = false;
         continue;
       }
-      const ShardFacts& facts = logs_.shards()[shard];
+      const ShardFacts<CheckPolicies>& facts = logs_.shards()[shard];
       if (facts.IsDamaged(offset)) {
         readable = false;
         continue;  // told already
@@ -334,7 +334,7 @@ class IndexCheck {
   void CheckComplete(const std::string& name, const std::vector<std::uint64_t>& ends,
                      const std::vector<std::uint64_t>& live_rows) {
     for (std::size_t i = 0; i < ends.size(); ++i) {
-      const ShardFacts& facts = logs_.shards()[i];
+      const ShardFacts<CheckPolicies>& facts = logs_.shards()[i];
       if (!facts.is_readable || !facts.damaged.empty()) continue;
       std::uint64_t live = 0;
       const auto count = [&](std::uint64_t offset) {

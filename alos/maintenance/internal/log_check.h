@@ -42,17 +42,18 @@
 namespace alos::maintenance_internal {
 
 using CheckPolicies = Policies<DefaultDurability, PrivateFileSystem>;
-using CheckShard = engine_internal::Shard<CheckPolicies>;
 
 // What is known of a shard once its log has been read.
+template <class Policies>
 struct ShardFacts {
-  std::unique_ptr<CheckShard> shard;
+  std::unique_ptr<engine_internal::Shard<Policies>> shard;
   bool is_readable = false;  // there is a log, and its header is good
   // Of each document the newest record, by the hash of collection and id.
   absl::flat_hash_map<std::uint64_t, std::uint64_t> newest;
   // The record at the key was replaced by the one at the value.
   absl::flat_hash_map<std::uint64_t, std::uint64_t> superseded;
   std::vector<DamagedExtent> damaged;
+  std::uint64_t newest_timestamp = 0;
 
   bool IsDamaged(std::uint64_t offset) const {
     for (const DamagedExtent& extent : damaged) {
@@ -67,20 +68,53 @@ struct ShardFacts {
   }
 };
 
-// The documents and checkpoints of a database, seen through a PrivateFileSystem: the journal is
-// replayed, tails are cut and so on, in memory only.
+// A transaction, as far as its records were found.
+struct TransactionFacts {
+  std::uint32_t expected = 0;
+  std::vector<std::pair<std::uint32_t, std::uint64_t>> records = {};  // shard and offset
+};
+
+// The documents and checkpoints of a database. The journal is replayed, tails are cut and so on:
+// through a PrivateFileSystem in memory only.
 //
 // Threads: one; works on several itself. Lifetime: file system and list outlive it.
 // Errors: what is wrong with the data goes to the list; a status says why nothing could be checked.
-class LogCheck {
+template <class PoliciesType>
+class BasicLogCheck {
  public:
-  LogCheck(PrivateFileSystem* file_system, std::string directory, FindingList* findings)
+  using Policies = PoliciesType;
+  using FileSystem = typename Policies::FileSystem;
+  using Shard = engine_internal::Shard<Policies>;
+  using Log = typename Shard::Log;
+
+  BasicLogCheck(FileSystem* file_system, std::string directory, FindingList* findings)
       : file_system_(*file_system), directory_(std::move(directory)), findings_(*findings) {}
 
   const Manifest& manifest() const { return manifest_; }
   const std::string& directory() const { return directory_; }
-  std::vector<ShardFacts>& shards() { return shards_; }
+  std::vector<ShardFacts<Policies>>& shards() { return shards_; }
   EpochManager* epochs() { return &epochs_; }
+  const std::optional<PrimaryCheckpoint>& checkpoint(std::uint32_t shard) const {
+    return checkpoints_[shard];
+  }
+  // By commit timestamp.
+  const absl::flat_hash_map<std::uint64_t, TransactionFacts>& transactions() const {
+    return transactions_;
+  }
+  // Every transaction up to this was complete when a checkpoint was written.
+  std::uint64_t complete_until() const { return complete_until_; }
+  // Whether a damaged record may be one of the transaction with this timestamp.
+  bool MayBeDamaged(std::uint64_t timestamp) const {
+    for (const auto& facts : shards_) {
+      for (const DamagedExtent& extent : facts.damaged) {
+        if (extent.timestamp_min <= timestamp && timestamp <= extent.timestamp_max) return true;
+      }
+    }
+    return false;
+  }
+  std::string LogPath(std::uint32_t shard) const {
+    return absl::StrCat(directory_, "/", shards_[shard].shard->FileName("db"));
+  }
 
   // False: without its manifest nothing else can be looked at; that has been reported.
   absl::StatusOr<bool> ReadManifest() {
@@ -94,6 +128,15 @@ class LogCheck {
       return false;
     }
     manifest_ = *std::move(manifest);
+    const std::string copy_path = absl::StrCat(directory_, "/", kManifestCopyFileName);
+    const absl::StatusOr<std::string> copy = ReadWholeFile(file_system_, copy_path);
+    if (copy.ok() && !DecodeManifest(copy_path, *copy).ok()) {
+      findings_.Add({.file = copy_path, .what = "the copy of the manifest is damaged"});
+    } else if (copy.ok() && *copy != *bytes) {
+      findings_.Add({.severity = Finding::Severity::kNote,
+                     .file = copy_path,
+                     .what = "is older than the manifest; its next change replaces both"});
+    }
     return true;
   }
 
@@ -107,16 +150,15 @@ class LogCheck {
     durable_ends_.assign(manifest_.shard_count, 0);
     checkpoints_.resize(manifest_.shard_count);
     for (std::uint32_t i = 0; i < manifest_.shard_count; ++i) {
-      shards_[i].shard = std::make_unique<CheckShard>(&context_, i, 0);
+      shards_[i].shard = std::make_unique<Shard>(&context_, i, 0);
       ALOS_RETURN_IF_ERROR(OpenLog(i));
     }
     ALOS_RETURN_IF_ERROR(ReadJournal(counts));
-    std::uint64_t complete_until = 0;
     for (std::uint32_t i = 0; i < manifest_.shard_count; ++i) {
       ReadCheckpoint(i);
       if (!checkpoints_[i]) continue;
       ++counts->checkpoints;
-      complete_until = std::max(complete_until, checkpoints_[i]->transactions_complete_until);
+      complete_until_ = std::max(complete_until_, checkpoints_[i]->transactions_complete_until);
     }
     RunInParallel(shards_.size(), [&](std::size_t i) {
       CheckCounts own;
@@ -129,7 +171,7 @@ class LogCheck {
       counts->versions += own.versions;
       return true;
     });
-    CheckTransactions(complete_until);
+    CheckTransactions();
     return absl::OkStatus();
   }
 
@@ -142,13 +184,6 @@ class LogCheck {
   }
 
  private:
-  struct Transaction {
-    std::uint32_t expected = 0;
-    std::uint32_t found = 0;
-    std::string file;
-    std::uint64_t offset = 0;  // of one of its records
-  };
-
   void Damage(std::uint32_t shard, std::optional<std::uint64_t> offset, std::uint64_t bytes,
               std::string what) {
     findings_.Add({.file = LogPath(shard), .offset = offset, .bytes = bytes, .what = what});
@@ -162,12 +197,8 @@ class LogCheck {
                    .document = engine_internal::DescribeId(record.id()),
                    .what = std::move(what)});
   }
-  std::string LogPath(std::uint32_t shard) const {
-    return absl::StrCat(directory_, "/", shards_[shard].shard->FileName("db"));
-  }
-
   absl::Status OpenLog(std::uint32_t number) {
-    ShardFacts& facts = shards_[number];
+    ShardFacts<Policies>& facts = shards_[number];
     const absl::Status opened = facts.shard->OpenLog(manifest_.shards_made[number]);
     if (absl::IsDataLoss(opened) || absl::IsFailedPrecondition(opened)) {
       findings_.Add({.file = LogPath(number), .offset = 0, .what = std::string(opened.message())});
@@ -187,7 +218,7 @@ class LogCheck {
                                                     ": the journal has writes for shard ",
                                                     record.shard, ", which does not exist"));
           }
-          ShardFacts& facts = shards_[record.shard];
+          ShardFacts<Policies>& facts = shards_[record.shard];
           if (!facts.is_readable) {
             if (manifest_.shards_made[record.shard]) return absl::OkStatus();
             ALOS_RETURN_IF_ERROR(facts.shard->EnsureLog());
@@ -223,11 +254,18 @@ class LogCheck {
   }
 
   void ReadCheckpoint(std::uint32_t number) {
-    ShardFacts& facts = shards_[number];
+    ShardFacts<Policies>& facts = shards_[number];
     if (!facts.is_readable) return;
     const std::string path = absl::StrCat(directory_, "/", facts.shard->FileName("sidx"));
     const absl::StatusOr<std::string> bytes = ReadWholeFile(file_system_, path);
     if (absl::IsNotFound(bytes.status())) return;
+    if (bytes.ok() && bytes->size() > 12 &&
+        bytes->compare(8, 4, std::string_view("\1\0\0\0", 4)) == 0) {
+      findings_.Add({.severity = Finding::Severity::kNote,
+                     .file = path,
+                     .what = "is of an older version; the next start builds it again"});
+      return;
+    }
     absl::StatusOr<PrimaryCheckpoint> checkpoint =
         bytes.ok() ? DecodePrimaryCheckpoint(*bytes)
                    : absl::StatusOr<PrimaryCheckpoint>(bytes.status());
@@ -244,20 +282,29 @@ class LogCheck {
                      .what = "is of another log; the next start builds it again"});
       return;
     }
+    if (checkpoint->last_record != 0 &&
+        std::string_view(facts.shard->log()->At(checkpoint->last_record), 8) ==
+            std::string_view("\0\0\0\0\0\0\0\0", 8)) {
+      findings_.Add({.severity = Finding::Severity::kNote,
+                     .file = path,
+                     .what = "is newer than the log (a copy of a database that was in use?); the "
+                             "next start builds it again"});
+      return;
+    }
     durable_ends_[number] = std::max(durable_ends_[number], checkpoint->log_end);
     checkpoints_[number] = *std::move(checkpoint);
   }
 
   void ReadLog(std::uint32_t number, CheckCounts* counts) {
-    ShardFacts& facts = shards_[number];
+    ShardFacts<Policies>& facts = shards_[number];
     if (!facts.is_readable) return;
-    CheckShard::Log& log = *facts.shard->log();
+    Log& log = *facts.shard->log();
     std::vector<std::uint64_t> odd_chains;
     std::uint64_t last_timestamp = 0;
     const std::optional<PrimaryCheckpoint>& checkpoint = checkpoints_[number];
     bool compared = !checkpoint.has_value();
     const absl::StatusOr<LogRecovery> recovery =
-        log.Recover(CheckShard::Log::kFirstRecordOffset, durable_ends_[number], timestamp_max_,
+        log.Recover(Log::kFirstRecordOffset, durable_ends_[number], timestamp_max_,
                     [&](std::uint64_t offset, const RecordView& record) {
                       if (!compared && offset >= checkpoint->log_end) {
                         compared = true;
@@ -314,17 +361,16 @@ class LogCheck {
 
   void VisitRecord(std::uint32_t number, std::uint64_t offset, const RecordView& record,
                    std::vector<std::uint64_t>* odd_chains, std::uint64_t* last_timestamp) {
-    ShardFacts& facts = shards_[number];
-    const CheckShard::Log& log = *facts.shard->log();
+    ShardFacts<Policies>& facts = shards_[number];
+    const Log& log = *facts.shard->log();
     const RecordHeader& header = record.header();
+    facts.newest_timestamp = std::max(facts.newest_timestamp, header.commit_timestamp);
     if (header.kind == RecordKind::kDurableMark || header.kind == RecordKind::kAborted) return;
     if (header.transaction_record_count > 0) {
       absl::MutexLock lock(&mutex_);
-      Transaction& transaction = transactions_[header.commit_timestamp];
+      TransactionFacts& transaction = transactions_[header.commit_timestamp];
       transaction.expected = header.transaction_record_count;
-      ++transaction.found;
-      transaction.file = LogPath(number);
-      transaction.offset = offset;
+      transaction.records.emplace_back(number, offset);
     }
     if (header.commit_timestamp < *last_timestamp)
       RecordDamage(number, offset, record, "is older than the record before it");
@@ -354,7 +400,7 @@ class LogCheck {
     std::string_view body = record.stored_body();
     if (header.codec != 0) {
       decoded.resize(header.raw_body_size);
-      const absl::Status status = engine_internal::DecodeBody<CheckPolicies::Codecs>(
+      const absl::Status status = engine_internal::DecodeBody<typename Policies::Codecs>(
           header.codec, body, absl::MakeSpan(decoded));
       if (!status.ok()) return RecordDamage(number, offset, record, std::string(status.message()));
       body = decoded;
@@ -377,8 +423,8 @@ class LogCheck {
 
   // `newest` is as it was at the end that the checkpoint covers.
   void CompareCheckpoint(std::uint32_t number, const PrimaryCheckpoint& checkpoint) {
-    const ShardFacts& facts = shards_[number];
-    const CheckShard::Log& log = *facts.shard->log();
+    const ShardFacts<Policies>& facts = shards_[number];
+    const Log& log = *facts.shard->log();
     const std::string path = absl::StrCat(directory_, "/", facts.shard->FileName("sidx"));
     const auto wrong = [&](std::string what) {
       findings_.Add({.file = path, .what = absl::StrCat(what, "; alos repair builds it again")});
@@ -412,38 +458,39 @@ class LogCheck {
     }
   }
 
-  void CheckTransactions(std::uint64_t complete_until) {
-    bool any_damage = false;
-    for (const ShardFacts& facts : shards_) any_damage = any_damage || !facts.damaged.empty();
+  void CheckTransactions() {
     for (const auto& [timestamp, transaction] : transactions_) {
-      if (transaction.found == transaction.expected) continue;
-      const bool is_complete = timestamp <= complete_until;
-      // Its other records may be those that are damaged, which has been said.
-      if (is_complete && any_damage) continue;
+      if (transaction.records.size() == transaction.expected) continue;
+      // Its other records are perhaps those that are damaged, which has been said.
+      if (MayBeDamaged(timestamp)) continue;
+      const bool is_complete = timestamp <= complete_until_;
       findings_.Add(
           {.severity = is_complete ? Finding::Severity::kDamage : Finding::Severity::kNote,
-           .file = transaction.file,
-           .offset = transaction.offset,
-           .what = absl::StrCat("transaction ", timestamp, " has ", transaction.found, " of ",
-                                transaction.expected, " records",
+           .file = LogPath(transaction.records[0].first),
+           .offset = transaction.records[0].second,
+           .what = absl::StrCat("transaction ", timestamp, " has ", transaction.records.size(),
+                                " of ", transaction.expected, " records",
                                 is_complete ? ", although it was complete"
                                             : ": it was not committed; the next start undoes it")});
     }
   }
 
-  PrivateFileSystem& file_system_;
+  FileSystem& file_system_;
   const std::string directory_;
   FindingList& findings_;
   EpochManager epochs_;
   Manifest manifest_;
-  engine_internal::ShardContext<CheckPolicies> context_;
-  std::vector<ShardFacts> shards_;
+  engine_internal::ShardContext<Policies> context_;
+  std::vector<ShardFacts<Policies>> shards_;
   std::vector<std::uint64_t> durable_ends_;
   std::vector<std::optional<PrimaryCheckpoint>> checkpoints_;
   std::uint64_t timestamp_max_ = std::numeric_limits<std::uint64_t>::max();
   absl::Mutex mutex_;
-  absl::flat_hash_map<std::uint64_t, Transaction> transactions_;
+  absl::flat_hash_map<std::uint64_t, TransactionFacts> transactions_;
+  std::uint64_t complete_until_ = 0;
 };
+
+using LogCheck = BasicLogCheck<CheckPolicies>;
 
 }  // namespace alos::maintenance_internal
 

@@ -26,10 +26,12 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "alos/base/crc32c.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
 #include "alos/document/value.h"
+#include "alos/engine/backup_state.h"
 #include "alos/engine/changes.h"
 #include "alos/engine/explain.h"
 #include "alos/engine/options.h"
@@ -279,6 +281,7 @@ class Operations {
   absl::Status Indexes(const Request& request, std::string* out);
   absl::Status ListIndexes(const Request& request, std::string* out);
   absl::Status CreateIndex(const Request& request, const Arguments& arguments, std::string* out);
+  absl::Status Backup(const Request& request, std::string* out);
   absl::Status Batch(const Request& request, std::string* out, Commit<Database>* commit);
   absl::Status TransactionBatch(const Request& request, std::string* out, Commit<Database>* commit);
   absl::Status InTransaction(const Request& request, std::string* out, Commit<Database>* commit);
@@ -331,6 +334,9 @@ class Operations {
   // The filter that IsLong has compiled, and from which bytes: for the Run that follows.
   std::optional<Filter> compiled_;
   std::string_view compiled_bytes_;
+  // The backup that this connection takes: it lives no longer than the connection.
+  std::optional<BackupState> backup_;
+  Database* backup_database_ = nullptr;
 };
 
 // --- Readers of the interface may stop here. ----------------------------------------------------
@@ -550,6 +556,8 @@ absl::Status Operations<Engine>::Run(const Request& request, std::string* out,
     case Operation::kListIndexes:
     case Operation::kRebuildIndex:
       return Indexes(request, out);
+    case Operation::kBackup:
+      return Backup(request, out);
     case Operation::kBatch:
       if (nested) return absl::InvalidArgumentError("Batch: a batch may not contain another one");
       return Batch(request, out, commit);
@@ -1286,6 +1294,108 @@ absl::Status Operations<Engine>::Stats(const Request& request, std::string* out)
             counters_->Get(NetCounter::kConnectionsClosed));
   builder.Key("transactions_open").Uint(transactions_->size());
   builder.EndDocument().EndDocument();
+  return absl::OkStatus();
+}
+
+// A backup is read through one connection: 'begin' fixes the state that 'read', 'checksums' and
+// 'verify' look at until 'end', another 'begin', or the end of the connection.
+template <class Engine>
+absl::Status Operations<Engine>::Backup(const Request& request, std::string* out) {
+  constexpr std::uint64_t kReadBytesMax = std::uint64_t{8} << 20;
+  constexpr std::uint64_t kChunkBytesMin = 4096;
+  constexpr std::uint64_t kStepBytes = std::uint64_t{64} << 20;
+  ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
+  ALOS_ASSIGN_OR_RETURN(const std::string_view what, arguments.String("do"));
+  Builder builder(out);
+  if (what == "list") {
+    ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> names, engine_->ListDatabases());
+    builder.StartDocument(2).Key("default").String(default_database_);
+    builder.Key("databases").StartArray(names.size());
+    for (const std::string& name : names) builder.String(name);
+    builder.EndArray().EndDocument();
+    return absl::OkStatus();
+  }
+  if (what == "begin") {
+    backup_.reset();
+    ALOS_ASSIGN_OR_RETURN(Database* const database, Find(request));
+    if (database == nullptr)
+      return absl::NotFoundError(absl::StrCat("there is no database ", DatabaseName(request)));
+    ALOS_ASSIGN_OR_RETURN(backup_, database->BeginBackup());
+    backup_database_ = database;
+    builder.StartDocument(3).Key("timestamp").Uint(backup_->timestamp);
+    builder.Key("manifest").Binary(backup_->manifest);
+    builder.Key("logs").StartArray(backup_->logs.size());
+    for (const BackupState::Log& log : backup_->logs) {
+      builder.StartDocument(3).Key("shard").Uint(log.shard);
+      builder.Key("generation").Uint(log.generation);
+      builder.Key("size").Uint(log.size).EndDocument();
+    }
+    builder.EndArray().EndDocument();
+    return absl::OkStatus();
+  }
+  if (what == "end") {
+    backup_.reset();
+    out->push_back('\x80');
+    return absl::OkStatus();
+  }
+  if (what != "read" && what != "checksums" && what != "verify")
+    return arguments.Wrong("do", "must be list, begin, read, checksums, verify or end");
+  if (!backup_) {
+    return absl::FailedPreconditionError(
+        "Backup: this connection has not begun a backup (was it lost meanwhile?)");
+  }
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t shard, arguments.OptionalCount("shard"));
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t offset, arguments.OptionalCount("offset"));
+  const auto log = std::find_if(backup_->logs.begin(), backup_->logs.end(),
+                                [&](const BackupState::Log& one) { return one.shard == shard; });
+  if (log == backup_->logs.end()) return arguments.Wrong("shard", "is none of the backup's logs");
+  if (offset > log->size) return arguments.Wrong("offset", "is behind the end of the log");
+  const std::uint64_t left = log->size - offset;
+  if (what == "read") {
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t bytes, arguments.OptionalCount("bytes"));
+    std::string data;
+    ALOS_RETURN_IF_ERROR(backup_database_->ReadLog(log->shard, offset,
+                                                   std::min({bytes, left, kReadBytesMax}), &data));
+    builder.StartDocument(1).Key("data").Binary(data).EndDocument();
+    return absl::OkStatus();
+  }
+  if (what == "checksums") {
+    ALOS_ASSIGN_OR_RETURN(const std::uint64_t chunk, arguments.OptionalCount("chunk"));
+    if (chunk < kChunkBytesMin || chunk > kReadBytesMax) {
+      return arguments.Wrong("chunk",
+                             absl::StrCat("must be ", kChunkBytesMin, " to ", kReadBytesMax));
+    }
+    std::string checksums;
+    std::string data;
+    const std::uint64_t end = offset + std::min(left, std::max(chunk, kStepBytes / chunk * chunk));
+    for (std::uint64_t at = offset; at < end; at += chunk) {
+      data.clear();
+      ALOS_RETURN_IF_ERROR(
+          backup_database_->ReadLog(log->shard, at, std::min(chunk, end - at), &data));
+      const std::uint32_t checksum = Crc32c(data);
+      checksums.append(reinterpret_cast<const char*>(&checksum), sizeof checksum);
+    }
+    builder.StartDocument(1).Key("checksums").Binary(checksums).EndDocument();
+    return absl::OkStatus();
+  }
+  struct Damaged {
+    std::uint64_t offset;
+    std::uint64_t bytes;
+    std::string document;
+  };
+  std::vector<Damaged> damaged;
+  const std::uint64_t next = backup_database_->VerifyLog(
+      log->shard, offset, log->size, kStepBytes,
+      [&](std::uint64_t at, std::uint64_t bytes, const std::string& document) {
+        damaged.push_back({at, bytes, document});
+      });
+  builder.StartDocument(2).Key("next").Uint(std::min(next, log->size));
+  builder.Key("damaged").StartArray(damaged.size());
+  for (const Damaged& one : damaged) {
+    builder.StartDocument(3).Key("offset").Uint(one.offset).Key("bytes").Uint(one.bytes);
+    builder.Key("document").String(one.document).EndDocument();
+  }
+  builder.EndArray().EndDocument();
   return absl::OkStatus();
 }
 
