@@ -192,10 +192,9 @@ const std::vector<Group>& Groups() {
                                          "Queries on a field without an index have one made in the "
                                          "background."),
            Define<&F::threads>("threads", "N", "Network threads; 0: as many as cores."),
-           DefineMissing<&F::max_write_rate>(
-               "max-write-rate", "N", "Writes per second; 0: no limit.",
-               "limiting the rate of writes is not in this version",
-               [](const F& flags) { return flags.max_write_rate != 0; }),
+           Define<&F::max_write_rate>("max-write-rate", "N",
+                                      "Documents written per second, for each database: writers "
+                                      "wait for their turn; 0: no limit."),
            DefineMissing<&F::max_offset_cache>(
                "max-offset-cache", "N", "Entries of a shard's offset cache; 0: the engine decides.",
                "the engine keeps all offsets in memory and has no such cache in this version",
@@ -216,10 +215,9 @@ const std::vector<Group>& Groups() {
        }},
       {"Others",
        {
-           DefineMissing<&F::hook_collections>(
-               "hook-collections", "NAME,...", "Collections whose writes call hooks.",
-               "write hooks are not in this version",
-               [](const F& flags) { return !flags.hook_collections.empty(); }),
+           Define<&F::hook_collections>("hook-collections", "NAME,...",
+                                        "Collections each of whose changes is a line of the log, "
+                                        "with the document before and after."),
            DefineMissing<&F::cluster_port>(
                "cluster-port", "HOST:PORT", "Where other nodes connect.",
                "replication is not in this version",

@@ -293,8 +293,8 @@ TEST_F(FlagsTest, DisableCrcIsRefusedWithSync) {
 
 TEST_F(FlagsTest, WhatThisVersionLacksIsRefusedNotIgnored) {
   for (const std::string flag :
-       {"--max-write-rate=1", "--max-offset-cache=1", "--hook-collections=a", "--cluster-port=:1",
-        "--compaction", "--compaction=true", "--compact-stale-ratio=0.5", "--compact-min-size=1"}) {
+       {"--max-offset-cache=1", "--cluster-port=:1", "--compaction", "--compaction=true",
+        "--compact-stale-ratio=0.5", "--compact-min-size=1"}) {
     EXPECT_THAT(Bad({flag}), HasSubstr("in this version")) << flag;
   }
   for (const std::string flag : {"--max-write-rate=0", "--max-offset-cache=0",
@@ -303,8 +303,8 @@ TEST_F(FlagsTest, WhatThisVersionLacksIsRefusedNotIgnored) {
   }
   // All at once, and a nearer source can turn one off.
   EXPECT_THAT(
-      Bad({"--max-write-rate=1", "--cluster-port=x:1"}),
-      AllOf(HasSubstr("--max-write-rate: "), HasSubstr("\n"), HasSubstr("--cluster-port: ")));
+      Bad({"--max-offset-cache=1", "--cluster-port=x:1"}),
+      AllOf(HasSubstr("--max-offset-cache: "), HasSubstr("\n"), HasSubstr("--cluster-port: ")));
   files_["c"] = {"compaction = true"};
   EXPECT_THAT(Bad({"--config=c"}), HasSubstr("c:1: compaction: compaction is not in this version"));
   Good({"--config=c", "--nocompaction"});
@@ -334,7 +334,7 @@ TEST_F(FlagsTest, HelpNamesEveryFlagWithItsDefault) {
                                       "--automatic-indexes=true|false  (true)",
                                       "--compression=0|1|9  (1)",
                                       "--disable-crc  (false)",
-                                      "--max-write-rate=N  (not in this version)",
+                                      "--max-write-rate=N  (0)",
                                       "--max-offset-cache",
                                       "--compaction",
                                       "--compact-stale-ratio",

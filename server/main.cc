@@ -29,6 +29,8 @@
 #include "absl/time/time.h"
 #include "alos/base/log.h"
 #include "alos/base/status_macros.h"
+#include "alos/document/json.h"
+#include "alos/engine/changes.h"
 #include "alos/engine/engine.h"
 #include "alos/engine/options.h"
 #include "alos/engine/policies.h"
@@ -78,6 +80,16 @@ absl::Status LoadDatabases(Engine& engine, const std::vector<std::string>& names
   return absl::OkStatus();
 }
 
+// The hook of --hook-collections.
+void LogChange(std::string_view database, const Change& change) {
+  constexpr std::string_view kNames[] = {"insert", "update", "delete", "drop", "replace"};
+  std::string text = absl::StrCat("hook ", kNames[static_cast<std::size_t>(change.kind)], " ",
+                                  database, " ", change.collection, " ", change.timestamp);
+  if (change.before) absl::StrAppend(&text, " before ", ToJson(*change.before));
+  if (change.after) absl::StrAppend(&text, " after ", ToJson(*change.after));
+  ALOS_LOG(kInfo) << text;
+}
+
 template <class Durability>
 absl::Status Serve(ServerFlags flags, absl::Time start, StopSignal& stop_signal) {
   using ServerEngine = BasicEngine<Policies<Durability>>;
@@ -95,6 +107,9 @@ absl::Status Serve(ServerFlags flags, absl::Time start, StopSignal& stop_signal)
                                  : static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
                                        static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 2;
   engine_options.flush_interval = absl::Milliseconds(flags.flush_interval_ms);
+  engine_options.max_write_rate = flags.max_write_rate;
+  engine_options.hook_collections = flags.hook_collections;
+  engine_options.hook = LogChange;
   engine_options.history_retention = absl::Seconds(flags.history_retention);
   engine_options.scrub_interval = absl::Hours(flags.scrub_interval_hours);
   engine_options.scrub_bytes_per_second = flags.scrub_mb_per_second << 20;

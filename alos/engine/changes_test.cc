@@ -20,6 +20,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "alos/document/json.h"
@@ -278,6 +279,45 @@ TYPED_TEST(ChangesTest, AFollowerHasTheSame) {
   }
 }
 
+TYPED_TEST(ChangesTest, HooksAreTold) {
+  absl::Mutex mutex;
+  std::vector<std::string> told;
+  this->options_.hook_collections = {"c"};
+  this->options_.hook = [&](std::string_view database, const Change& change) {
+    absl::MutexLock lock(&mutex);
+    told.push_back(absl::StrCat(database, ".", change.collection, " ",
+                                change.after ? ToJson(*change.after) : "gone"));
+  };
+  this->Open();
+  this->Insert("c", R"({"_id":1})");
+  this->Insert("d", R"({"_id":2})");
+  this->Settle();
+  ASSERT_TRUE(this->database_->DeleteOne("c", Filter()).ok());
+  this->Settle();
+  {
+    absl::MutexLock lock(&mutex);
+    const auto enough = [&] { return told.size() >= 2; };
+    EXPECT_TRUE(mutex.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(20)));
+    EXPECT_EQ(absl::StrJoin(told, ";"), R"(db.c {"_id":1};db.c gone)");
+  }
+  this->engine_.reset();
+}
+
+TYPED_TEST(ChangesTest, WritesWaitForTheirTurn) {
+  this->options_.max_write_rate = 500;
+  this->Open();
+  const absl::Time begin = absl::Now();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 25; ++i) this->Insert("c", absl::StrCat(R"({"_id":)", t * 100 + i, "}"));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GE(absl::Now() - begin, absl::Milliseconds(150));
+  EXPECT_EQ(*this->database_->Count("c", Filter()), 100u);
+}
+
 TYPED_TEST(ChangesTest, RequestsAreDoneOnce) {
   this->Insert("c", R"({"_id":"a","n":0})");
   auto opened = this->database_->OpenSession();
@@ -309,6 +349,7 @@ TYPED_TEST(ChangesTest, RequestsAreDoneOnce) {
     request.was_sent_before = false;
     const auto first = write();
     ASSERT_TRUE(first.ok()) << first.status();
+    this->Settle();
     this->Open();
     request.was_sent_before = true;
     const auto second = write();
@@ -327,6 +368,7 @@ TYPED_TEST(ChangesTest, RequestsAreDoneOnce) {
   });
   this->Insert("i", R"({"_id":1,"n":1})");
   this->Insert("i", R"({"_id":2,"n":1})");
+  this->Settle();
   twice([&]() -> absl::StatusOr<std::uint64_t> {
     const auto updated = this->database_->UpdateMany("i", Filter(), add, &request);
     return updated.ok() ? absl::StatusOr<std::uint64_t>(updated->modified) : updated.status();
@@ -352,6 +394,7 @@ TYPED_TEST(ChangesTest, RequestsAreDoneOnce) {
   auto transaction = this->database_->BeginTransaction();
   ASSERT_TRUE(transaction->UpdateOne("c", a, add).ok());
   ASSERT_TRUE(transaction->Commit(&request).ok());
+  this->Settle();
   this->Open();
   EXPECT_EQ(this->database_->FindRequest(request)->state, RequestOutcome::State::kDone);
   EXPECT_EQ(this->Number("c", "a"), 4);

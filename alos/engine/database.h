@@ -38,6 +38,7 @@
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
 #include "alos/base/parallel.h"
+#include "alos/base/rate_limiter.h"
 #include "alos/base/status_macros.h"
 #include "alos/cache/cache.h"
 #include "alos/document/builder.h"
@@ -255,6 +256,8 @@ class BasicDatabase {
   absl::Status LeaseSnapshot(std::uint64_t timestamp, absl::Duration idle_max);
   // Who reads what: for what reclaims space.
   SnapshotRegistry& snapshots() { return snapshots_; }
+  // The newest one when the database was opened.
+  std::uint64_t opened_timestamp() const { return opened_timestamp_; }
   bool IsVisible(std::uint64_t commit_timestamp) const {
     return commit_timestamp <= durability_->visible_timestamp();
   }
@@ -283,6 +286,8 @@ class BasicDatabase {
   absl::StatusOr<RequestId> OpenSession();
   // What is known of a request. The error of a request that failed is in `status` of the outcome.
   absl::StatusOr<RequestOutcome> FindRequest(const RequestId& request);
+  // The same, and if it was not done it never will be: kAborted is what came of it then.
+  absl::StatusOr<RequestOutcome> SettleRequest(const RequestId& request);
 
   // --- What was committed
 
@@ -346,7 +351,10 @@ class BasicDatabase {
 
   BasicDatabase(FileSystem* file_system, EpochManager* epochs, std::string directory,
                 const EngineOptions& options)
-      : options_(options), snapshots_(options.history_retention), collections_(epochs) {
+      : options_(options),
+        snapshots_(options.history_retention),
+        write_rate_(options.max_write_rate),
+        collections_(epochs) {
     context_.file_system = file_system;
     context_.epochs = epochs;
     context_.directory = std::move(directory);
@@ -587,6 +595,8 @@ class BasicDatabase {
 
   const EngineOptions options_;
   SnapshotRegistry snapshots_;
+  std::uint64_t opened_timestamp_ = 0;
+  RateLimiter write_rate_;
   engine_internal::ShardContext<Policies> context_;
   std::vector<std::unique_ptr<Shard>> shards_;
   engine_internal::CollectionMap collections_;
@@ -923,6 +933,7 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
   options.directory = context_.directory;
   options.database_id = context_.database_id;
   options.newest_timestamp = newest;
+  opened_timestamp_ = newest;
   options.flush_interval = options_.flush_interval;
   options.sync_shards = [this] { return SyncShards(); };
   ALOS_ASSIGN_OR_RETURN(durability_,
@@ -1201,6 +1212,7 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection&
                                                                      std::string_view id,
                                                                      Decide&& decide,
                                                                      const RequestId* request) {
+  write_rate_.Acquire(1);
   unique_->Prepare(&collection);
   // The note of the request is a second document of the same commit, in a shard of its own.
   Collection* notes = nullptr;
@@ -1393,6 +1405,22 @@ absl::StatusOr<RequestOutcome> BasicDatabase<Policies>::FindRequest(const Reques
   ALOS_ASSIGN_OR_RETURN(RequestOutcome outcome, Judge(note, request));
   if (outcome.state == RequestOutcome::State::kDone) outcome.commit_timestamp = timestamp;
   return outcome;
+}
+
+template <class Policies>
+absl::StatusOr<RequestOutcome> BasicDatabase<Policies>::SettleRequest(const RequestId& request) {
+  ALOS_ASSIGN_OR_RETURN(RequestOutcome outcome, FindRequest(request));
+  if (outcome.state != RequestOutcome::State::kNone) return outcome;
+  outcome.state = RequestOutcome::State::kDone;
+  outcome.status = absl::AbortedError("the request was not done, and will not be");
+  absl::StatusOr<std::uint64_t> written = WriteNote(request, outcome);
+  if (written.ok()) {
+    outcome.commit_timestamp = *written;
+    return outcome;
+  }
+  // It was done in this moment.
+  if (absl::IsCancelled(written.status())) return FindRequest(request);
+  return written.status();
 }
 
 template <class Policies>

@@ -35,6 +35,7 @@
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
 #include "alos/base/status_macros.h"
+#include "alos/engine/changes.h"
 #include "alos/engine/database.h"
 #include "alos/engine/options.h"
 #include "alos/engine/policies.h"
@@ -70,6 +71,8 @@ class BasicEngine {
       engine->expiry_ = std::thread([raw = engine.get()] { raw->Expire(); });
     if (engine->options_.scrub_interval > absl::ZeroDuration())
       engine->scrubber_ = std::thread([raw = engine.get()] { raw->Scrub(); });
+    if (engine->options_.hook != nullptr && !engine->options_.hook_collections.empty())
+      engine->hook_ = std::thread([raw = engine.get()] { raw->TellHook(); });
     return engine;
   }
 
@@ -210,6 +213,43 @@ class BasicEngine {
     }
   }
 
+  // Tells the hook what was committed to its collections.
+  void TellHook() {
+    absl::flat_hash_map<Database*, ChangesQuery> queries;
+    while (true) {
+      {
+        absl::MutexLock lock(&stop_mutex_);
+        if (stop_mutex_.AwaitWithTimeout(absl::Condition(&stop_), absl::Milliseconds(10))) return;
+      }
+      std::vector<std::pair<std::string, Database*>> databases;
+      {
+        absl::ReaderMutexLock lock(&mutex_);
+        for (const auto& [name, database] : databases_)
+          databases.emplace_back(name, database.get());
+      }
+      for (const auto& [name, database] : databases) {
+        const auto [at, is_new] = queries.try_emplace(database);
+        ChangesQuery& query = at->second;
+        if (is_new) {
+          query.collections = options_.hook_collections;
+          query.position = ChangePosition::After(database->opened_timestamp());
+        }
+        const absl::StatusOr<ChangePosition> next =
+            database->ReadChanges(query, [&, &database_name = name](const Change& change) {
+              options_.hook(database_name, change);
+              return true;
+            });
+        if (next.ok()) {
+          query.position = *next;
+          continue;
+        }
+        ALOS_LOG(kError) << database->directory()
+                         << ": changes were missed by the hook: " << next.status();
+        query.position = ChangePosition::After(database->ReadTimestamp());
+      }
+    }
+  }
+
   // Deletes expired documents, once per expiry_interval.
   void Expire() {
     while (true) {
@@ -277,6 +317,7 @@ class BasicEngine {
     if (maintenance_.joinable()) maintenance_.join();
     if (expiry_.joinable()) expiry_.join();
     if (scrubber_.joinable()) scrubber_.join();
+    if (hook_.joinable()) hook_.join();
   }
 
   FileSystem* const file_system_;
@@ -292,6 +333,7 @@ class BasicEngine {
   std::thread maintenance_;
   std::thread expiry_;
   std::thread scrubber_;
+  std::thread hook_;
 };
 
 // The engine with the first durability policy of the build: `async` by default.

@@ -10,8 +10,11 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/time/time.h"
+#include "alos/engine/changes.h"
 
 namespace alos {
 
@@ -58,6 +61,13 @@ struct EngineOptions {
   // For how long a state of the database can be read after it was replaced, by its timestamp, and
   // change feeds can be resumed. Zero: only what is open keeps old versions.
   absl::Duration history_retention = absl::Minutes(5);
+  // Documents written in a second, for each database; more wait. 0: no limit.
+  std::uint64_t max_write_rate = 0;
+  // Is told of each change to these collections, of any database, in the order of its commits, once
+  // each while the engine is open, soon after the commit. By a thread of the engine's own, which
+  // must not be kept for longer than history_retention; views are valid during the call.
+  std::vector<std::string> hook_collections;
+  std::function<void(std::string_view database, const Change& change)> hook;
   // How long a session (BasicDatabase::OpenSession) that is not used keeps the outcome of its last
   // request.
   absl::Duration request_window = absl::Hours(1);

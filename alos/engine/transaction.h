@@ -663,6 +663,7 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit(const RequestId
 template <class Policies>
 absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(const RequestId* request) {
   if (writes_.empty()) return std::uint64_t{0};
+  database_->write_rate_.Acquire(writes_.size());
   // The note of the request is one more document.
   Collection* notes = nullptr;
   if (request != nullptr) {

@@ -281,6 +281,12 @@ class BasicClient {
                                          std::string_view collection, ValueView args,
                                          absl::Time deadline, bool* connection_usable,
                                          std::string_view request_name = {});
+  static absl::Status OutcomeUnknown(Operation operation, const absl::Status& status) {
+    return absl::Status(
+        absl::IsDeadlineExceeded(status) ? status.code() : absl::StatusCode::kUnavailable,
+        absl::StrCat(OperationName(operation), ": outcome unknown: ", status.message(),
+                     "; the server may or may not have applied it"));
+  }
   // A write, under a name.
   absl::StatusOr<EncodedDocument> CallNamed(Operation operation, std::string_view collection,
                                             ValueView args);
@@ -332,7 +338,8 @@ using Client = BasicClient<plugin::Ciphers>;
 //
 // Threads: one at a time. Lifetime: ends before its client. Errors: as the client's; Commit answers
 // kAborted when somebody else wrote first, and then nothing was done. A lost connection loses the
-// transaction (kUnavailable); when that happens in Commit the outcome is unknown.
+// transaction (kUnavailable); when that happens in Commit the server is asked what came of it
+// (ClientOptions::retry_writes), and only if it cannot be the outcome is unknown.
 template <class Ciphers>
 class BasicClient<Ciphers>::Transaction {
  public:
@@ -692,7 +699,10 @@ absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::CallNamed(Operation operat
   if (session) ++session->number;
   bool sent = false;
   for (;;) {
-    ALOS_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Acquire(deadline));
+    absl::StatusOr<std::unique_ptr<Connection>> acquired = Acquire(deadline);
+    if (!acquired.ok())
+      return sent ? OutcomeUnknown(operation, acquired.status()) : acquired.status();
+    std::unique_ptr<Connection> connection = *std::move(acquired);
     bool usable = false;
     absl::StatusOr<EncodedDocument> result =
         CallOn(*connection, operation, collection, args, deadline, &usable,
@@ -731,10 +741,7 @@ absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::CallNamed(Operation operat
         lost || code == absl::StatusCode::kDeadlineExceeded || code == absl::StatusCode::kDataLoss;
     // The session is not used again: what was sent may still come to the server.
     if (!sent || !unknown) return result;
-    return absl::Status(
-        code == absl::StatusCode::kDeadlineExceeded ? code : absl::StatusCode::kUnavailable,
-        absl::StrCat(OperationName(operation), " on '", collection, "': outcome unknown: ",
-                     result.status().message(), "; the server may or may not have applied it"));
+    return OutcomeUnknown(operation, result.status());
   }
 }
 
@@ -1341,7 +1348,45 @@ absl::StatusOr<std::uint64_t> BasicClient<Ciphers>::Transaction::DeleteMany(
 
 template <class Ciphers>
 absl::Status BasicClient<Ciphers>::Transaction::Commit() {
-  return Call(Operation::kTransactionCommit, "").status();
+  if (!open_) return absl::FailedPreconditionError("the transaction is over");
+  std::optional<Session> session;
+  if (client_->options_.retry_writes) {
+    ALOS_ASSIGN_OR_RETURN(session, client_->TakeSession());
+  }
+  if (!session) return Call(Operation::kTransactionCommit, "").status();
+  ++session->number;
+  const absl::Time deadline = absl::Now() + client_->options_.request_timeout;
+  const std::string args = net_internal::StringArguments("tx_id", id_);
+  bool usable = false;
+  absl::Status status =
+      client_
+          ->CallOn(*connection_, Operation::kTransactionCommit, "", ValueView::FromTrusted(args),
+                   deadline, &usable, session->Name(false))
+          .status();
+  Finish(usable);
+  // Its transaction is over with its connection, but it may have been committed before: the server
+  // knows, or sees to it that it never will be.
+  absl::Duration backoff = client_->options_.backoff_min;
+  while (!usable) {
+    absl::StatusOr<std::unique_ptr<Connection>> connection = client_->Acquire(deadline);
+    if (!connection.ok()) return OutcomeUnknown(Operation::kTransactionCommit, connection.status());
+    status = client_
+                 ->CallOn(**connection, Operation::kTransactionCommit, "",
+                          ValueView::FromTrusted(args), deadline, &usable, session->Name(true))
+                 .status();
+    client_->Release(usable ? *std::move(connection) : nullptr);
+    if (!usable && absl::Now() + backoff >= deadline)
+      return OutcomeUnknown(Operation::kTransactionCommit, status);
+    if (!usable) absl::SleepFor(backoff);
+    backoff = std::min(backoff * 2, client_->options_.backoff_max);
+  }
+  // Of a session that has ended nothing was done: the transaction is rolled back.
+  if (absl::IsFailedPrecondition(status) &&
+      absl::StrContains(status.message(), "session has ended")) {
+    return absl::AbortedError("TxCommit: rolled back: the client's session had ended; try again");
+  }
+  client_->GiveBack(*std::move(session));
+  return status;
 }
 
 template <class Ciphers>

@@ -271,7 +271,7 @@ class Shard {
     while (offset != 0) {
       const RecordHeader header = RecordView(log()->At(offset)).header();
       if (header.commit_timestamp <= timestamp) return false;
-      if (header.kind != RecordKind::kAborted) return true;
+      if ((header.flags & kRelocated) == 0 && header.kind != RecordKind::kAborted) return true;
       offset = header.previous_offset;
     }
     return false;

@@ -484,6 +484,7 @@ TEST_P(EndToEndTest, RetriedWritesAreDoneOnce) {
   constexpr int kEach = 150;
   const std::string all = Encode("{}");
   ASSERT_TRUE(client_->InsertOne("c", View(Encode(R"({"_id":"n","n":0})"))).ok());
+  ASSERT_TRUE(client_->InsertOne("c", View(Encode(R"({"_id":"t","n":0})"))).ok());
   for (int i = 0; i < kThreads * kEach; ++i) {
     const std::string document = Encode(absl::StrCat(R"({"_id":)", i, R"(,"left":true})"));
     ASSERT_TRUE(client_->InsertOne("d", View(document)).ok());
@@ -504,6 +505,7 @@ TEST_P(EndToEndTest, RetriedWritesAreDoneOnce) {
       const std::string by_id = Encode(R"({"_id":"n"})");
       const std::string add = Encode(R"({"$inc":{"n":1}})");
       const std::string missing = Encode(R"({"x":1})");
+      const std::string in_transactions = Encode(R"({"_id":"t"})");
       for (int i = 0; i < kEach; ++i) {
         const auto updated = client->UpdateOne("c", View(by_id), View(add));
         ASSERT_TRUE(updated.ok()) << updated.status();
@@ -514,6 +516,17 @@ TEST_P(EndToEndTest, RetriedWritesAreDoneOnce) {
         ASSERT_TRUE(gone.ok()) << gone.status();
         deleted += static_cast<int>(*gone);
         if (i % 10 != 0) continue;
+        // Until it is committed; a lost connection may come before the commit, too.
+        while (true) {
+          auto transaction = client->BeginTransaction();
+          if (!transaction.ok() ||
+              !(*transaction)->UpdateOne("c", View(in_transactions), View(add)).ok()) {
+            continue;
+          }
+          const absl::Status committed = (*transaction)->Commit();
+          if (committed.ok()) break;
+          ASSERT_EQ(committed.code(), absl::StatusCode::kAborted) << committed;
+        }
         const std::vector<ValueView> two = {View(missing), View(missing)};
         const auto many = client->InsertMany("m", two);
         ASSERT_TRUE(many.ok()) << many.status();
@@ -527,6 +540,9 @@ TEST_P(EndToEndTest, RetriedWritesAreDoneOnce) {
   const auto counted = client_->FindById("c", "n");
   ASSERT_TRUE(counted.ok() && counted->has_value());
   EXPECT_EQ(View(**counted).Find("n")->AsInt64(), kThreads * kEach + kThreads * kEach / 10);
+  const auto in_transactions = client_->FindById("c", "t");
+  ASSERT_TRUE(in_transactions.ok() && in_transactions->has_value());
+  EXPECT_EQ(View(**in_transactions).Find("n")->AsInt64(), kThreads * kEach / 10);
   EXPECT_EQ(*client_->Count("i"), static_cast<std::uint64_t>(kThreads * kEach));
   EXPECT_EQ(*client_->Count("m"), static_cast<std::uint64_t>(kThreads * kEach / 5));
   EXPECT_EQ(*client_->Count("d"), static_cast<std::uint64_t>(kThreads * kEach - deleted));

@@ -341,6 +341,20 @@ class Operations {
 
 // --- Readers of the interface may stop here. ----------------------------------------------------
 
+// Of those that may be quick.
+inline bool IsRead(Operation operation) {
+  switch (operation) {
+    case Operation::kInsertOne:
+    case Operation::kInsertMany:
+    case Operation::kUpdateOne:
+    case Operation::kDeleteOne:
+    case Operation::kUpsertOne:
+      return false;
+    default:
+      return true;
+  }
+}
+
 // What a TxBatch may hold.
 inline bool IsTransactional(Operation operation) {
   return operation >= Operation::kInsertOne && operation <= Operation::kFindById;
@@ -474,6 +488,8 @@ bool Operations<Engine>::IsQuick(const Request& request) {
 template <class Engine>
 bool Operations<Engine>::IsLong(const Request& request) {
   if (known_ == nullptr || known_name_ != DatabaseName(request)) return true;
+  // Writes may have to wait for their turn.
+  if (engine_->options().max_write_rate != 0 && !IsRead(request.operation)) return true;
   switch (request.operation) {
     case Operation::kInsertOne:
     case Operation::kFindById:
@@ -1651,7 +1667,14 @@ absl::Status Operations<Engine>::Sessions(const Request& request, std::string* o
     return absl::InvalidArgumentError(
         "RequestOutcome: field 'rid' of the request is missing: it says which request is meant");
   }
-  ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, database->FindRequest(*name.get()));
+  bool settle = false;
+  if (request.args.IsDocument()) {
+    ALOS_ASSIGN_OR_RETURN(const Arguments arguments,
+                          Arguments::Of(request.operation, request.args));
+    ALOS_ASSIGN_OR_RETURN(settle, arguments.OptionalBool("settle"));
+  }
+  ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, settle ? database->SettleRequest(*name.get())
+                                                             : database->FindRequest(*name.get()));
   *commit = {database, outcome.commit_timestamp};
   constexpr std::string_view kStates[] = {"none", "running", "done", "interrupted"};
   builder.StartDocument();
@@ -1870,12 +1893,10 @@ absl::Status Operations<Engine>::InTransaction(const Request& request, std::stri
       request.operation == Operation::kTransactionCommit) {
     // Its transaction is over: committed, or rolled back with its connection.
     ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
-    ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, database->FindRequest(*name.get()));
-    if (outcome.state == RequestOutcome::State::kDone) {
-      *commit = {database, outcome.commit_timestamp};
-      out->push_back('\x80');
-      return absl::OkStatus();
-    }
+    ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, database->SettleRequest(*name.get()));
+    *commit = {database, outcome.commit_timestamp};
+    out->push_back('\x80');
+    return outcome.status;
   }
   ALOS_ASSIGN_OR_RETURN(auto lease, transactions_->Use(tx_id));
   auto& transaction = *lease->transaction;
