@@ -41,6 +41,7 @@
 #include "absl/types/span.h"
 #include "alos/base/check.h"
 #include "alos/base/file_system.h"
+#include "alos/base/mapped_read_guard.h"
 #include "alos/base/posix_file_system.h"
 #include "alos/base/status_macros.h"
 
@@ -69,6 +70,13 @@ inline constexpr std::size_t kSimulatedOperationCount = 16;
 
 enum class SimulatedFault { kOnce, kForever };
 
+// What a disk may do with a sector that it was to write, without telling anybody. Reads of the file
+// give the new bytes until the power is lost: they are in the page cache.
+enum class SimulatedSectorFault {
+  kStale,        // It keeps its old bytes.
+  kMisdirected,  // It keeps its old bytes, and another sector of the file gets the new ones.
+};
+
 // What becomes of that which was not synced when power is lost.
 struct CrashOptions {
   enum class Unsynced {
@@ -79,7 +87,9 @@ struct CrashOptions {
                   // that.)
   };
   Unsynced unsynced = Unsynced::kRandom;
-  // A sector that changed may hold new bytes up to some byte and old ones from there on.
+  // What is old or new as a whole: a sector, or a block of 4,096 bytes as of most disks of today.
+  std::uint64_t unit_bytes = 512;
+  // A unit that changed may hold new bytes up to some byte and old ones from there on.
   bool tear_sectors = false;
   // Where a file grew and the size survived but the sector did not: noise instead of zeros.
   bool garbage_in_growth = false;
@@ -96,7 +106,7 @@ struct SimulatedInode;
 }  // namespace testing_internal
 
 // A Mapping: plain memory that all mappings of the file share. Pages beyond the file's end cannot
-// be touched.
+// be touched; those that SetUnreadable() made so raise SIGBUS.
 class SimulatedMapping {
  public:
   SimulatedMapping(const SimulatedMapping&) = delete;
@@ -106,19 +116,21 @@ class SimulatedMapping {
   char* data() const { return data_; }
   std::uint64_t mapped_bytes() const { return mapped_bytes_.load(std::memory_order_acquire); }
   std::uint64_t reserved_bytes() const { return reserved_bytes_; }
+  std::uint64_t failed_end() const { return guard_.failed_end(); }
   absl::Status Extend(std::uint64_t bytes);
 
  private:
   friend class SimulatedFile;
   SimulatedMapping(std::shared_ptr<testing_internal::SimulatedDisk> disk,
                    std::shared_ptr<testing_internal::SimulatedInode> inode, std::string path,
-                   char* data, std::uint64_t reserved_bytes);
+                   char* data, std::uint64_t reserved_bytes, bool writable);
 
   const std::shared_ptr<testing_internal::SimulatedDisk> disk_;
   const std::shared_ptr<testing_internal::SimulatedInode> inode_;
   const std::string path_;
   char* const data_;
   const std::uint64_t reserved_bytes_;
+  const MappedReadGuard guard_;
   std::atomic<std::uint64_t> mapped_bytes_{0};
 };
 
@@ -178,7 +190,8 @@ class SimulatedLock {
 //   what is durable.
 //
 // The model of the disk:
-// * Sectors of 512 bytes. What is not synced survives per sector, old or new. (A version in between
+// * Sectors of 512 bytes. What is not synced survives per sector (or per block of 4,096 bytes:
+//   CrashOptions), old or new. (A version in between
 //   survives only if WriteBackSome() put it there.)
 // * The size is durable or not apart from the bytes.
 // * Changes of names (create, rename, remove) survive each by itself, a rename as one change: the
@@ -238,6 +251,15 @@ class SimulatedFileSystem {
                SimulatedFault fault = SimulatedFault::kOnce);
   void ClearFaults();
 
+  // The n-th sector that is written to the disk from now on is not, or elsewhere.
+  void FailNthSectorWrite(std::uint64_t n, SimulatedSectorFault fault);
+  std::uint64_t sector_write_count() const;
+
+  // The medium loses the blocks of 4,096 bytes that hold [offset, offset + bytes) of a file: ReadAt
+  // fails with EIO, and a touch through a mapping raises SIGBUS. Writing a whole block heals it. A
+  // crash does not. REQUIRES: the file exists and is that long.
+  void SetUnreadable(const std::string& path, std::uint64_t offset, std::uint64_t bytes);
+
   // Space on the disk; no limit at first. A write beyond it fails as ENOSPC does.
   void SetCapacityBytes(std::uint64_t bytes);
   std::uint64_t used_bytes() const;
@@ -247,12 +269,20 @@ class SimulatedFileSystem {
   void FlipBits(const std::string& path, std::uint64_t offset, std::uint8_t mask);
   // Flips one bit of the file, anywhere. Returns the offset of the byte. REQUIRES: it is not empty.
   std::uint64_t FlipRandomBit(const std::string& path);
+  // Puts `bytes` there, durably and for all who read it: an old sector, or one of another place.
+  // REQUIRES: the file exists and is that long.
+  void Overwrite(const std::string& path, std::uint64_t offset, std::string_view bytes);
 
   // ---- Looking in ----
 
   // Calls of operations so far (of `kind`, if given), those that failed included.
   std::uint64_t operation_count() const;
   std::uint64_t operation_count(SimulatedOperation kind) const;
+
+  // What is on the disk now, durably, and the names in a directory as they are now. No operations:
+  // nothing fails, nothing is counted. REQUIRES: there is such a file, such a directory.
+  std::string DurableContents(const std::string& path) const;
+  std::vector<std::string> Names(const std::string& directory) const;
 
   // Called before every operation, on its thread and without a lock, so that it may call Crash().
   void SetObserver(std::function<void(SimulatedOperation kind, const std::string& path)> observer);
@@ -337,6 +367,17 @@ class SimulatedBytes {
   }
   bool CanResize(std::uint64_t size) const { return area_ == nullptr || size <= area_bytes_; }
 
+  // A page of the area raises SIGBUS from now on, or does no more. REQUIRES: is_area().
+  void SetBroken(std::uint64_t page_offset, bool is_broken) {
+    static const int nothing = ::memfd_create("nothing", MFD_CLOEXEC);  // Beyond its end: SIGBUS.
+    void* const at = area_ + page_offset;
+    const std::uint64_t bytes = base_internal::PageSizeBytes();
+    const int protection = PROT_READ | PROT_WRITE;
+    ALOS_CHECK((is_broken ? ::mmap(at, bytes, protection, MAP_SHARED | MAP_FIXED, nothing, 0)
+                          : ::mmap(at, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                                   -1, 0)) == at);
+  }
+
   // Makes it an area of at least `bytes`. False if it is one already that is too small and cannot
   // be moved because it is mapped, or if there is no address space.
   bool BecomeArea(std::uint64_t bytes, bool is_mapped) {
@@ -397,7 +438,8 @@ struct SimulatedInode {
   std::uint64_t dirty_end = 0;
   // Sectors that a failed Sync forgot, with the contents that will not be written.
   std::map<std::uint64_t, std::string> forgotten;
-  std::vector<bool> blocks;  // Which blocks have space.
+  std::set<std::uint64_t> unreadable;  // Blocks that the medium has lost.
+  std::vector<bool> blocks;            // Which blocks have space.
   std::uint64_t block_count = 0;
   std::uint32_t links = 0;
   std::uint32_t handles = 0;  // Files and mappings.
@@ -456,11 +498,18 @@ struct SimulatedDisk {
     SimulatedFault fault;
   };
 
+  struct SectorRule {
+    std::uint64_t left;  // Sectors until it strikes.
+    SimulatedSectorFault fault;
+  };
+
   absl::Mutex mutex;
   std::mt19937_64 random ABSL_GUARDED_BY(mutex);
   InodePointer root = std::make_shared<SimulatedInode>();                // The pointer is constant.
   std::vector<SimulatedNameChange> name_changes ABSL_GUARDED_BY(mutex);  // Oldest first.
   std::vector<FaultRule> rules ABSL_GUARDED_BY(mutex);
+  std::vector<SectorRule> sector_rules ABSL_GUARDED_BY(mutex);
+  std::uint64_t sector_writes ABSL_GUARDED_BY(mutex) = 0;
   std::array<std::uint64_t, kSimulatedOperationCount> counts ABSL_GUARDED_BY(mutex){};
   std::function<void(SimulatedOperation, const std::string&)> observer ABSL_GUARDED_BY(mutex);
   std::uint64_t capacity_blocks ABSL_GUARDED_BY(mutex) = std::numeric_limits<std::uint64_t>::max();
@@ -654,6 +703,7 @@ struct SimulatedDisk {
     char now[kSector];
     char disk[kSector];
     for (std::uint64_t at = begin; at < end; at += kSector) {
+      if (!inode.unreadable.empty() && inode.unreadable.contains(at / kBlock)) continue;
       const std::size_t length = std::min<std::uint64_t>(kSector, size - at);
       const std::size_t on_disk = at < inode.durable.size()
                                       ? std::min<std::uint64_t>(length, inode.durable.size() - at)
@@ -687,6 +737,36 @@ struct SimulatedDisk {
     bytes.copy(image.data() + at, bytes.size());
   }
 
+  // The disk writes a sector, in its own way.
+  void WriteSector(SimulatedInode& inode, std::uint64_t sector, std::string_view bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    ++sector_writes;
+    for (auto rule = sector_rules.begin(); rule != sector_rules.end(); ++rule) {
+      if (--rule->left != 0) continue;
+      const SimulatedSectorFault fault = rule->fault;
+      sector_rules.erase(rule);
+      // For us it is not written, for the file's user it is.
+      inode.forgotten[sector] = std::string(bytes);
+      const std::uint64_t sectors = inode.durable.size() / kSector;
+      if (fault != SimulatedSectorFault::kMisdirected || sectors < 2) return;
+      std::uint64_t other = Below(sectors - 1);
+      if (other >= sector) ++other;
+      char now[kSector];
+      RacyCopy(inode.live.data() + other * kSector, kSector, now);
+      inode.forgotten[other] = std::string(now, kSector);
+      PutSector(inode.durable, other, bytes);
+      return;
+    }
+    PutSector(inode.durable, sector, bytes);
+  }
+
+  // Whether any of [begin, end) cannot be read.
+  static bool IsUnreadable(const SimulatedInode& inode, std::uint64_t begin, std::uint64_t end) {
+    if (begin >= end) return false;
+    const auto found = inode.unreadable.lower_bound(begin / kBlock);
+    return found != inode.unreadable.end() && *found * kBlock < end;
+  }
+
   // Space for what came through mappings. A full disk is not told here: it has long been a SIGBUS.
   void NoticeStore(SimulatedInode& inode, std::uint64_t sector)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
@@ -707,7 +787,7 @@ struct SimulatedDisk {
       if (!IsForgotten(inode, sector, now)) writes.emplace_back(sector, now);
     });
     inode.durable.resize(inode.live.size());
-    for (const auto& [sector, bytes] : writes) PutSector(inode.durable, sector, bytes);
+    for (const auto& [sector, bytes] : writes) WriteSector(inode, sector, bytes);
     // What is forgotten stays dirty for us, so that it is found to differ.
     if (inode.forgotten.empty()) {
       inode.dirty_begin = std::numeric_limits<std::uint64_t>::max();
@@ -764,25 +844,34 @@ struct SimulatedDisk {
     image.resize(size);
     if (options.garbage_in_growth && options.unsynced == Unsynced::kRandom) {
       for (std::uint64_t at = old_size; at < size;) {
-        const std::uint64_t end = std::min(size, (at / kSector + 1) * kSector);
+        const std::uint64_t end =
+            std::min(size, (at / options.unit_bytes + 1) * options.unit_bytes);
         const bool survives = Percent(percent);
         for (; at < end; ++at) {
           if (!survives) image[at] = static_cast<char>(random());
         }
       }
     }
+    // Of the unit that is being looked at: how far it is new.
+    std::uint64_t unit = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t new_end = 0;
     ForEachDirtySector(
         inode, [&](std::uint64_t sector, std::string_view now, std::string_view on_disk) {
           mutex.AssertHeld();
           if (options.unsynced != Unsynced::kEverything && IsForgotten(inode, sector, now)) return;
-          if (!Percent(percent)) return;
-          if (options.tear_sectors && options.unsynced == Unsynced::kRandom && Percent(30)) {
-            std::string torn(on_disk);
-            now.substr(0, Below(now.size() + 1)).copy(torn.data(), torn.size());
-            PutSector(image, sector, torn);
-          } else {
-            PutSector(image, sector, now);
+          const std::uint64_t at = sector * kSector;
+          if (at / options.unit_bytes != unit) {
+            unit = at / options.unit_bytes;
+            new_end = Percent(percent) ? (unit + 1) * options.unit_bytes : 0;
+            if (new_end != 0 && options.tear_sectors && options.unsynced == Unsynced::kRandom &&
+                Percent(30)) {
+              new_end -= Below(options.unit_bytes + 1);
+            }
           }
+          if (new_end <= at) return;
+          std::string torn(on_disk);
+          now.substr(0, new_end - at).copy(torn.data(), torn.size());
+          PutSector(image, sector, torn);
         });
     return image;
   }
@@ -806,12 +895,13 @@ inline void DropHandle(SimulatedDisk& disk, SimulatedInode& inode) {
 inline SimulatedMapping::SimulatedMapping(std::shared_ptr<testing_internal::SimulatedDisk> disk,
                                           std::shared_ptr<testing_internal::SimulatedInode> inode,
                                           std::string path, char* data,
-                                          std::uint64_t reserved_bytes)
+                                          std::uint64_t reserved_bytes, bool writable)
     : disk_(std::move(disk)),
       inode_(std::move(inode)),
       path_(std::move(path)),
       data_(data),
-      reserved_bytes_(reserved_bytes) {}
+      reserved_bytes_(reserved_bytes),
+      guard_(data, reserved_bytes, !writable) {}
 
 inline SimulatedMapping::~SimulatedMapping() {
   absl::MutexLock lock(&disk_->mutex);
@@ -860,6 +950,7 @@ inline absl::StatusOr<std::size_t> SimulatedFile::ReadAt(std::uint64_t offset,
   const std::uint64_t size = inode_->live.size();
   if (offset >= size || out.empty()) return 0;
   const std::size_t count = std::min<std::uint64_t>(out.size(), size - offset);
+  if (disk_->IsUnreadable(*inode_, offset, offset + count)) return PosixError(EIO, "read", path_);
   testing_internal::RacyCopy(inode_->live.data() + offset, count, out.data());
   return count;
 }
@@ -879,6 +970,14 @@ inline absl::Status SimulatedFile::WriteAt(std::uint64_t offset, std::string_vie
     if (!disk_->TakeBlocks(*inode_, offset, end)) return PosixError(ENOSPC, "write", path_);
     if (end > inode_->live.size()) inode_->live.Resize(end);
     const std::size_t count = end - offset;
+    if (disk_->IsUnreadable(*inode_, offset, end)) {
+      // The rest of the block would have to be read first.
+      if (offset % kBlock != 0 ||
+          end < std::min((offset / kBlock + 1) * kBlock, inode_->live.size()))
+        return PosixError(EIO, "write", path_);
+      inode_->unreadable.erase(offset / kBlock);
+      if (inode_->live.is_area()) inode_->live.SetBroken(offset, false);
+    }
     std::memcpy(inode_->live.data() + offset, bytes.data(), count);
     inode_->MarkDirty(offset, end);
     bytes.remove_prefix(count);
@@ -910,6 +1009,12 @@ inline absl::Status SimulatedFile::Truncate(std::uint64_t size) {
   ALOS_RETURN_IF_ERROR(base_internal::CheckFileRange(0, size, "truncate", path_));
   if (!inode_->live.CanResize(size)) return PosixError(ENOMEM, "truncate", path_);
   inode_->MarkDirty(std::min(size, inode_->live.size()), std::max(size, inode_->live.size()));
+  while (!inode_->unreadable.empty() &&
+         *inode_->unreadable.rbegin() * testing_internal::kBlock >= size) {
+    if (inode_->live.is_area())
+      inode_->live.SetBroken(*inode_->unreadable.rbegin() * testing_internal::kBlock, false);
+    inode_->unreadable.erase(std::prev(inode_->unreadable.end()));
+  }
   inode_->live.Resize(size);
   disk_->GiveBlocksFrom(*inode_, size);
   return absl::OkStatus();
@@ -941,13 +1046,20 @@ inline absl::StatusOr<std::unique_ptr<SimulatedMapping>> SimulatedFile::Map(
   ALOS_RETURN_IF_ERROR(disk_->Begin(SimulatedOperation::kMap, "map", path_));
   ALOS_RETURN_IF_ERROR(base_internal::CheckFileRange(0, reserve_bytes, "map", path_));
   const std::uint64_t reserved = base_internal::RoundUpToPage(reserve_bytes);
+  if (inode_->live.is_area() && inode_->mappings == 0) {
+    // It may be moved, and that reads it.
+    for (const std::uint64_t block : inode_->unreadable)
+      inode_->live.SetBroken(block * testing_internal::kBlock, false);
+  }
   if (!inode_->live.BecomeArea(reserved, inode_->mappings != 0)) {
     return PosixError(ENOMEM, absl::StrCat("reserve ", reserved, " bytes of address space for"),
                       path_);
   }
+  for (const std::uint64_t block : inode_->unreadable)
+    inode_->live.SetBroken(block * testing_internal::kBlock, true);
   char* const data = reserved == 0 ? nullptr : inode_->live.data();
-  auto mapping =
-      std::unique_ptr<SimulatedMapping>(new SimulatedMapping(disk_, inode_, path_, data, reserved));
+  auto mapping = std::unique_ptr<SimulatedMapping>(
+      new SimulatedMapping(disk_, inode_, path_, data, reserved, writable_));
   ++inode_->mappings;
   ++inode_->handles;
   mapping->mapped_bytes_.store(std::min(inode_->live.size(), reserve_bytes),
@@ -1185,6 +1297,9 @@ inline std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::Crash(
       const std::uint64_t size = copy->durable.size();
       copy->live.Resize(size);
       copy->durable.copy(copy->live.data(), size);
+      for (const std::uint64_t block : inode->unreadable) {
+        if (block * kBlockBytes < size) copy->unreadable.insert(block);
+      }
       copy->blocks = inode->blocks;
       copy->blocks.resize((size + kBlockBytes - 1) / kBlockBytes, true);
       copy->block_count =
@@ -1224,7 +1339,7 @@ inline void SimulatedFileSystem::WriteBackSome() {
             writes.emplace_back(sector, now);
           }
         });
-    for (const auto& [sector, bytes] : writes) disk_->PutSector(inode.durable, sector, bytes);
+    for (const auto& [sector, bytes] : writes) disk_->WriteSector(inode, sector, bytes);
   }
 }
 
@@ -1250,6 +1365,30 @@ inline void SimulatedFileSystem::FailNth(SimulatedOperation kind, std::uint64_t 
 inline void SimulatedFileSystem::ClearFaults() {
   absl::MutexLock lock(&disk_->mutex);
   disk_->rules.clear();
+  disk_->sector_rules.clear();
+}
+
+inline void SimulatedFileSystem::FailNthSectorWrite(std::uint64_t n, SimulatedSectorFault fault) {
+  ALOS_CHECK(n > 0);
+  absl::MutexLock lock(&disk_->mutex);
+  disk_->sector_rules.push_back({n, fault});
+}
+
+inline std::uint64_t SimulatedFileSystem::sector_write_count() const {
+  absl::MutexLock lock(&disk_->mutex);
+  return disk_->sector_writes;
+}
+
+inline void SimulatedFileSystem::SetUnreadable(const std::string& path, std::uint64_t offset,
+                                               std::uint64_t bytes) {
+  absl::MutexLock lock(&disk_->mutex);
+  std::shared_ptr<testing_internal::SimulatedInode> inode;
+  ALOS_CHECK(disk_->Find(disk_->Split(path), &inode) == 0 && !inode->is_directory);
+  ALOS_CHECK(bytes > 0 && offset + bytes <= inode->live.size());
+  for (std::uint64_t block = offset / kBlockBytes; block * kBlockBytes < offset + bytes; ++block) {
+    if (!inode->unreadable.insert(block).second) continue;
+    if (inode->live.is_area()) inode->live.SetBroken(block * kBlockBytes, true);
+  }
 }
 
 inline void SimulatedFileSystem::SetCapacityBytes(std::uint64_t bytes) {
@@ -1286,6 +1425,33 @@ inline std::uint64_t SimulatedFileSystem::FlipRandomBit(const std::string& path)
   }
   FlipBits(path, offset, mask);
   return offset;
+}
+
+inline void SimulatedFileSystem::Overwrite(const std::string& path, std::uint64_t offset,
+                                           std::string_view bytes) {
+  absl::MutexLock lock(&disk_->mutex);
+  std::shared_ptr<testing_internal::SimulatedInode> inode;
+  ALOS_CHECK(disk_->Find(disk_->Split(path), &inode) == 0 && !inode->is_directory);
+  ALOS_CHECK(offset + bytes.size() <= inode->live.size());
+  bytes.copy(inode->live.data() + offset, bytes.size());
+  if (offset < inode->durable.size())
+    bytes.copy(inode->durable.data() + offset, inode->durable.size() - offset);
+}
+
+inline std::string SimulatedFileSystem::DurableContents(const std::string& path) const {
+  absl::MutexLock lock(&disk_->mutex);
+  std::shared_ptr<testing_internal::SimulatedInode> inode;
+  ALOS_CHECK(disk_->Find(disk_->Split(path), &inode) == 0 && !inode->is_directory);
+  return inode->durable;
+}
+
+inline std::vector<std::string> SimulatedFileSystem::Names(const std::string& directory) const {
+  absl::MutexLock lock(&disk_->mutex);
+  std::shared_ptr<testing_internal::SimulatedInode> inode;
+  ALOS_CHECK(disk_->Find(disk_->Split(directory), &inode) == 0 && inode->is_directory);
+  std::vector<std::string> names;
+  for (const auto& [name, child] : inode->entries) names.push_back(name);
+  return names;
 }
 
 inline std::uint64_t SimulatedFileSystem::operation_count() const {

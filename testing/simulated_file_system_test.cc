@@ -3,7 +3,11 @@
 
 #include "testing/simulated_file_system.h"
 
+#include <setjmp.h>
+
+#include <csignal>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -32,6 +36,7 @@ struct SimulatedFixture {
 INSTANTIATE_TYPED_TEST_SUITE_P(Simulated, FileSystemConformance, SimulatedFixture);
 
 constexpr std::size_t kSector = SimulatedFileSystem::kSectorBytes;
+constexpr std::size_t kBlock = SimulatedFileSystem::kBlockBytes;
 constexpr CrashOptions kLoseAll = {.unsynced = CrashOptions::Unsynced::kNothing};
 constexpr CrashOptions kKeepAll = {.unsynced = CrashOptions::Unsynced::kEverything};
 
@@ -540,6 +545,122 @@ TEST(SimulatedFaultTest, FlippedBitsAreReadAndStay) {
   ASSERT_LT(offset, bytes.size());
   EXPECT_NE(bytes[offset], '\0');
   EXPECT_EQ(std::count(bytes.begin(), bytes.end(), '\0'), 999);
+}
+
+// Calls `touch`; whether that raised SIGBUS.
+sigjmp_buf before_touch;
+bool RaisesSigbus(const std::function<void()>& touch) {
+  struct sigaction action = {};
+  struct sigaction old;
+  action.sa_handler = [](int) { siglongjmp(before_touch, 1); };
+  ALOS_CHECK(::sigaction(SIGBUS, &action, &old) == 0);
+  const bool raised = sigsetjmp(before_touch, 1) != 0;
+  if (!raised) touch();
+  ALOS_CHECK(::sigaction(SIGBUS, &old, nullptr) == 0);
+  return raised;
+}
+
+TEST(SimulatedFaultTest, LostBlocksFailToReadUntilTheyAreWritten) {
+  SimulatedFileSystem disk(1);
+  std::string bytes(4 * kBlock, 'x');
+  StoreDurably(disk, "file", bytes);
+  disk.SetUnreadable("file", kBlock + 10, kBlock);  // Blocks 1 and 2.
+  auto after = disk.Crash();
+  for (SimulatedFileSystem* each : {&disk, after.get()}) {
+    auto file = MustOpen(*each, "file");
+    char byte = 0;
+    const auto read = [&](std::uint64_t at) {
+      return file->ReadAt(at, absl::MakeSpan(&byte, 1)).status();
+    };
+    EXPECT_TRUE(read(kBlock - 1).ok());
+    EXPECT_EQ(read(kBlock).code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(read(3 * kBlock - 1).code(), absl::StatusCode::kDataLoss);
+    EXPECT_TRUE(read(3 * kBlock).ok());
+    {
+      auto mapping = *file->Map(1 << 20);
+      const auto touch = [&](std::uint64_t at) {
+        return RaisesSigbus(
+            [&] { byte = *const_cast<const volatile char*>(mapping->data() + at); });
+      };
+      EXPECT_FALSE(touch(kBlock - 1));
+      EXPECT_TRUE(touch(kBlock));
+      EXPECT_TRUE(touch(3 * kBlock - 1));
+      EXPECT_FALSE(touch(3 * kBlock));
+      EXPECT_FALSE(file->WriteAt(kBlock, "y").ok()) << "the rest of the block is not known";
+      ALOS_CHECK_OK(file->WriteAt(kBlock, std::string(kBlock, 'y')));
+      EXPECT_FALSE(touch(kBlock));
+      EXPECT_EQ(byte, 'y');
+    }
+    auto larger = *file->Map(std::uint64_t{4} << 30);
+    EXPECT_TRUE(RaisesSigbus(
+        [&] { byte = *const_cast<const volatile char*>(larger->data() + 2 * kBlock); }));
+    ALOS_CHECK_OK(file->Sync());
+    ALOS_CHECK_OK(file->WriteAt(2 * kBlock, std::string(kBlock, 'z')));
+    ALOS_CHECK_OK(file->Sync());
+  }
+  bytes.replace(kBlock, 2 * kBlock, std::string(kBlock, 'y') + std::string(kBlock, 'z'));
+  EXPECT_EQ(Load(*disk.Crash(kLoseAll), "file"), bytes);
+}
+
+TEST(SimulatedFaultTest, ASectorMayKeepItsOldBytesOrGetThoseOfAnother) {
+  for (const SimulatedSectorFault fault :
+       {SimulatedSectorFault::kStale, SimulatedSectorFault::kMisdirected}) {
+    SimulatedFileSystem disk(1);
+    StoreDurably(disk, "file", std::string(4 * kSector, 'o'));
+    auto file = MustOpen(disk, "file");
+    ALOS_CHECK_OK(file->WriteAt(kSector, std::string(2 * kSector, 'n')));
+    const std::uint64_t written = disk.sector_write_count();
+    disk.FailNthSectorWrite(2, fault);
+    EXPECT_TRUE(file->Sync().ok()) << "nobody is told";
+    EXPECT_TRUE(file->Sync().ok());
+    EXPECT_EQ(disk.sector_write_count(), written + 2);
+    EXPECT_EQ(Load(disk, "file"), std::string(kSector, 'o') + std::string(2 * kSector, 'n') +
+                                      std::string(kSector, 'o'));
+    const std::string found = Load(*disk.Crash(kLoseAll), "file");
+    EXPECT_EQ(found.size(), 4 * kSector);
+    EXPECT_EQ(found[2 * kSector], 'o');
+    EXPECT_EQ(std::count(found.begin(), found.end(), 'n'),
+              found[0] == 'o' && found[3 * kSector] == 'o' ? kSector : 2 * kSector);
+    if (fault == SimulatedSectorFault::kStale) {
+      EXPECT_EQ(found[kSector], 'n');
+    }
+  }
+}
+
+TEST(SimulatedFaultTest, OldAndForeignBytesCanBePutAnywhere) {
+  SimulatedFileSystem disk(1);
+  StoreDurably(disk, "file", "first ");
+  const std::string old = disk.DurableContents("file");
+  StoreDurably(disk, "file", "second");
+  EXPECT_EQ(disk.DurableContents("file"), "second");
+  disk.Overwrite("file", 0, old);
+  EXPECT_EQ(Load(disk, "file"), "first ");
+  EXPECT_EQ(Load(*disk.Crash(kLoseAll), "file"), "first ");
+  EXPECT_THAT(disk.Names("/"), testing::ElementsAre("file"));
+}
+
+TEST(SimulatedCrashTest, BlocksSurviveOrTearAsAWhole) {
+  std::set<std::size_t> cuts;
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    for (const bool tears : {false, true}) {
+      SimulatedFileSystem disk(seed);
+      StoreDurably(disk, "file", std::string(2 * kBlock, 'o'));
+      ALOS_CHECK_OK(MustOpen(disk, "file")->WriteAt(0, std::string(2 * kBlock, 'n')));
+      const std::string found =
+          Load(*disk.Crash({.unit_bytes = kBlock, .tear_sectors = tears}), "file");
+      for (std::size_t block = 0; block < 2; ++block) {
+        const std::string bytes = found.substr(block * kBlock, kBlock);
+        const std::size_t cut = std::min(bytes.find('o'), kBlock);
+        EXPECT_EQ(bytes, std::string(cut, 'n') + std::string(kBlock - cut, 'o'));
+        if (tears) {
+          cuts.insert(cut);
+        } else {
+          EXPECT_TRUE(cut == 0 || cut == kBlock) << cut;
+        }
+      }
+    }
+  }
+  EXPECT_GT(cuts.size(), 20u);
 }
 
 TEST(SimulatedFileSystemTest, AnObserverMayCrashTheDiskBeforeEveryOperation) {

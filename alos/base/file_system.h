@@ -72,7 +72,8 @@ enum class OpenMode {
 inline constexpr std::uint64_t kFileSizeBytesMax = std::uint64_t{1} << 62;
 
 // A part of the address space set aside for one file, of which a prefix shows the file's bytes.
-// Destroying it unmaps. A page of the prefix whose device fails raises SIGBUS when it is touched.
+// Destroying it unmaps. A page of the prefix that the device cannot read reads as zeros from then
+// on (alos/base/mapped_read_guard.h), and what is stored to it is lost.
 template <class M>
 concept Mapping = requires(M& mapping, const M& constant, std::uint64_t bytes) {
   // Address of the file's first byte. Never changes. Null only if reserved_bytes() is 0.
@@ -82,6 +83,8 @@ concept Mapping = requires(M& mapping, const M& constant, std::uint64_t bytes) {
   { constant.mapped_bytes() } -> std::same_as<std::uint64_t>;
   // What Map was asked for, at least.
   { constant.reserved_bytes() } -> std::same_as<std::uint64_t>;
+  // One past the last page that could not be read, from data(); 0: none so far.
+  { constant.failed_end() } -> std::same_as<std::uint64_t>;
   // Grows mapped_bytes() to `bytes`; what was mapped stays where and as it is. No effect if `bytes`
   // is not more than mapped_bytes(). kInvalidArgument if it is more than the file's size or than
   // reserved_bytes().

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -33,6 +34,7 @@
 #include "absl/types/span.h"
 #include "alos/base/check.h"
 #include "alos/base/file_system.h"
+#include "alos/base/mapped_read_guard.h"
 #include "alos/base/status_macros.h"
 
 namespace alos {
@@ -53,6 +55,7 @@ class PosixMapping {
   char* data() const { return data_; }
   std::uint64_t mapped_bytes() const { return mapped_bytes_.load(std::memory_order_acquire); }
   std::uint64_t reserved_bytes() const { return reserved_bytes_; }
+  std::uint64_t failed_end() const { return guard_->failed_end(); }
   absl::Status Extend(std::uint64_t bytes);
 
  private:
@@ -62,13 +65,15 @@ class PosixMapping {
         writable_(writable),
         path_(std::move(path)),
         data_(data),
-        reserved_bytes_(reserved) {}
+        reserved_bytes_(reserved),
+        guard_(std::in_place, data, reserved, !writable) {}
 
   const int descriptor_;  // Our own duplicate: the mapping may outlive the file object.
   const bool writable_;
   const std::string path_;
   char* const data_;
   const std::uint64_t reserved_bytes_;
+  std::optional<MappedReadGuard> guard_;
   // Release in Extend, acquire in mapped_bytes(): who sees the size may touch the bytes.
   std::atomic<std::uint64_t> mapped_bytes_{0};
 };
@@ -258,6 +263,7 @@ inline std::string ParentDirectory(std::string_view path) {
 // PosixMapping
 
 inline PosixMapping::~PosixMapping() {
+  guard_.reset();
   if (data_ != nullptr) ALOS_CHECK(::munmap(data_, reserved_bytes_) == 0);
   ::close(descriptor_);
 }

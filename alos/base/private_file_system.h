@@ -20,6 +20,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -32,6 +33,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "alos/base/file_system.h"
+#include "alos/base/mapped_read_guard.h"
 #include "alos/base/posix_file_system.h"
 #include "alos/base/status_macros.h"
 
@@ -84,12 +86,16 @@ class PrivateNode {
         new PrivateNode(static_cast<char*>(data), reserved, size, RoundUpToPage(size)));
   }
 
-  ~PrivateNode() { ::munmap(data_, reserved_); }
+  ~PrivateNode() {
+    guard_.reset();
+    ::munmap(data_, reserved_);
+  }
   PrivateNode(const PrivateNode&) = delete;
   PrivateNode& operator=(const PrivateNode&) = delete;
 
   char* data() const { return data_; }
   std::uint64_t reserved_bytes() const { return reserved_; }
+  std::uint64_t failed_end() const { return guard_->failed_end(); }
   std::uint64_t size() const { return size_.load(std::memory_order_acquire); }
 
   absl::Status Resize(const std::string& path, std::uint64_t size) {
@@ -114,10 +120,15 @@ class PrivateNode {
 
  private:
   PrivateNode(char* data, std::uint64_t reserved, std::uint64_t size, std::uint64_t backed)
-      : data_(data), reserved_(reserved), size_(size), backed_(backed) {}
+      : data_(data),
+        reserved_(reserved),
+        guard_(std::in_place, data, reserved, false),
+        size_(size),
+        backed_(backed) {}
 
   char* const data_;
   const std::uint64_t reserved_;
+  std::optional<MappedReadGuard> guard_;
   std::atomic<std::uint64_t> size_;
   absl::Mutex mutex_;
   std::uint64_t backed_ ABSL_GUARDED_BY(mutex_);  // pages with something behind them
@@ -130,6 +141,7 @@ class PrivateMapping {
   char* data() const { return reserved_ == 0 ? nullptr : node_->data(); }
   std::uint64_t mapped_bytes() const { return mapped_.load(std::memory_order_acquire); }
   std::uint64_t reserved_bytes() const { return reserved_; }
+  std::uint64_t failed_end() const { return node_->failed_end(); }
   absl::Status Extend(std::uint64_t bytes) {
     if (bytes <= mapped_bytes()) return absl::OkStatus();
     if (bytes > reserved_ || bytes > node_->size()) {
