@@ -37,6 +37,7 @@
 #include "absl/types/span.h"
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
+#include "alos/base/mapped_read_guard.h"
 #include "alos/base/parallel.h"
 #include "alos/base/rate_limiter.h"
 #include "alos/base/status_macros.h"
@@ -906,12 +907,7 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
   if (journal.found) ALOS_RETURN_IF_ERROR(SyncShards());
   ALOS_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> segments,
                         ListJournal(*context_.file_system, context_.directory));
-  for (const std::uint64_t sequence : segments) {
-    ALOS_RETURN_IF_ERROR(context_.file_system->Remove(
-        absl::StrCat(context_.directory, "/", JournalFileName(sequence))));
-  }
-  if (!segments.empty())
-    ALOS_RETURN_IF_ERROR(context_.file_system->SyncDirectory(context_.directory));
+  ALOS_RETURN_IF_ERROR(RemoveJournal(*context_.file_system, context_.directory, segments));
   if (journal.found || records != 0) {
     ALOS_LOG(kInfo) << context_.directory << ": recovered " << journal.groups
                     << " commit groups from the journal and read " << records
@@ -935,11 +931,13 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
   options.newest_timestamp = newest;
   opened_timestamp_ = newest;
   options.flush_interval = options_.flush_interval;
+  options.journal_segment_bytes = options_.journal_segment_bytes;
   options.sync_shards = [this] { return SyncShards(); };
   ALOS_ASSIGN_OR_RETURN(durability_,
                         DurabilityLog::Open(*context_.file_system, std::move(options)));
   engine_internal::IndexerOptions indexer_options;
   indexer_options.bytes_max = options_.index_bytes_max;
+  indexer_options.unstored_rows_max = options_.unstored_index_rows_max;
   indexer_options.builders = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   indexer_ = std::make_unique<Indexer>(&context_, &shards_, indexer_options,
                                        [this] { return durability_->visible_timestamp(); });
@@ -1196,14 +1194,15 @@ absl::Status BasicDatabase<Policies>::Drop(std::string_view name) {
   ALOS_RETURN_IF_ERROR(WriteEvent(name, removed.id, 0));
   manifest_.collections.erase(found);
   const absl::Status written = WriteManifest();
-  if (!written.ok()) {
+  // Where the next start may find it dropped it is: what was written to it would be lost.
+  if (!written.ok() && !absl::IsUnavailable(written)) {
     manifest_.collections.push_back(removed);
     return written;
   }
   const auto guard = context_.epochs->Enter();
   if (Collection* dropped = collections_.Find(name)) indexer_->Close(dropped);
   collections_.Remove(name);
-  return absl::OkStatus();
+  return written;
 }
 
 template <class Policies>
@@ -1945,6 +1944,8 @@ auto BasicDatabase<Policies>::WithIndexes(Collection& collection, const Filter& 
     -> std::optional<decltype(use(std::declval<IndexReader&>(),
                                   std::declval<const IndexPredicate&>(),
                                   std::declval<const IndexState&>()))> {
+  // The files of indexes were checked when they were opened, not each time they are read.
+  if (MappedReadGuard::read_only_failures() != 0) return std::nullopt;
   const auto guard = context_.epochs->Enter();
   const IndexState* state = collection.indexes.state();
   const std::int64_t now = absl::ToUnixSeconds(absl::Now());
@@ -1971,7 +1972,13 @@ auto BasicDatabase<Policies>::WithIndexes(Collection& collection, const Filter& 
   IndexReader reader(context_, shards_, collection.id, *state, timestamp, explain);
   if (!reader.is_usable()) return std::nullopt;
   if (absl::Status prepared = reader.Prepare(); !prepared.ok()) return std::nullopt;
-  return use(reader, predicate, *state);
+  auto result = use(reader, predicate, *state);
+  if (MappedReadGuard::read_only_failures() != 0) {
+    return absl::DataLossError(absl::StrCat(
+        context_.directory,
+        ": an index file could not be read; ask again: indexes are not used until the next start"));
+  }
+  return result;
 }
 
 template <class Policies>
@@ -3146,14 +3153,14 @@ absl::Status BasicDatabase<Policies>::Rename(Collection* next) {
   });
   manifest_.collections.push_back({next->id, next->name, std::vector<std::string>()});
   const absl::Status status = WriteManifest();
-  if (!status.ok()) {
+  if (!status.ok() && !absl::IsUnavailable(status)) {  // see Drop()
     manifest_.collections = before;
     return status;
   }
   const auto guard = context_.epochs->Enter();
   if (Collection* replaced = collections_.Find(next->name)) indexer_->Close(replaced);
   collections_.Put(next);
-  return absl::OkStatus();
+  return status;
 }
 
 template <class Policies>

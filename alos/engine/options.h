@@ -46,6 +46,9 @@ struct EngineOptions {
   bool check_bodies = true;
   // How much a power failure can cost where the durability policy acknowledges before it flushes.
   absl::Duration flush_interval = absl::Seconds(1);
+  // How large a segment of the journal grows, where the durability policy keeps one, before the
+  // shard files are flushed and it is removed.
+  std::uint64_t journal_segment_bytes = std::uint64_t{64} << 20;
   // Queries on a field without an index have one made in the background.
   bool automatic_indexes = true;
   // Not for collections with fewer documents: those are scanned as fast.
@@ -53,6 +56,8 @@ struct EngineOptions {
   // Per database. When its indexes are larger, automatic ones are dropped, the least useful first.
   // What is stored in files counts too, although the system may take its memory back. 0: no limit.
   std::uint64_t index_bytes_max = 0;
+  // The newest documents, up to so many, have no index files: a start reads them from the logs.
+  std::uint32_t unstored_index_rows_max = 1 << 14;
   // How often documents are looked for that an index says expire (IndexDefinition::
   // expire_after_seconds). Zero: never, but when BasicDatabase::DeleteExpired() is called.
   absl::Duration expiry_interval = absl::Minutes(1);

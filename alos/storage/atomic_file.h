@@ -20,7 +20,8 @@
 namespace alos {
 
 // Replaces `directory`/`name` by `content`: written beside it, flushed, renamed, the directory
-// flushed. When this returns OK the new content survives a power failure.
+// flushed. When this returns OK the new content survives a power failure. On an error the old
+// content is there, but for kUnavailable: then the new one is, and may be lost with the power.
 template <class FileSystem>
 absl::Status ReplaceFile(FileSystem& file_system, const std::string& directory,
                          std::string_view name, std::string_view content) {
@@ -33,7 +34,11 @@ absl::Status ReplaceFile(FileSystem& file_system, const std::string& directory,
     ALOS_RETURN_IF_ERROR(file->Sync());
   }
   ALOS_RETURN_IF_ERROR(file_system.Rename(temporary, path));
-  return file_system.SyncDirectory(directory);
+  const absl::Status synced = file_system.SyncDirectory(directory);
+  if (synced.ok()) return synced;
+  return absl::UnavailableError(
+      absl::StrCat("outcome unknown: ", path,
+                   " was replaced, but its name may not be durable: ", synced.message()));
 }
 
 // The whole content of a file. kNotFound when there is none.

@@ -47,7 +47,11 @@ struct DurabilityOptions {
   std::uint64_t newest_timestamp = 0;  // of what recovery found; all of it is visible
   // How long a policy that does not flush before it acknowledges may wait with the flush.
   absl::Duration flush_interval = absl::Seconds(1);
+  // How large a file of a policy that keeps a journal grows before the shard logs are flushed.
+  std::uint64_t journal_segment_bytes = std::uint64_t{64} << 20;
   // Flushes every shard log that has unflushed records. From any thread; not from inside Commit.
+  // kResourceExhausted: the disk is full, and nothing is lost; ask again. Every other error is
+  // final.
   std::function<absl::Status()> sync_shards;
 };
 

@@ -47,6 +47,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/types/span.h"
 #include "alos/base/check.h"
 #include "alos/base/crc32c.h"
 #include "alos/base/file_system.h"
@@ -69,7 +70,9 @@ class JournalGroup {
   std::size_t size_bytes() const { return buffer_.size(); }
   std::uint64_t last_lsn() const { return last_lsn_; }
 
+  // Out of memory it throws, and has added nothing.
   void Add(std::uint64_t lsn, const CommitRecord& record) {
+    buffer_.reserve(buffer_.size() + 24 + record.bytes.size() + 8);
     if (entries_ == 0) first_lsn_ = lsn;
     ALOS_DCHECK(lsn >= last_lsn_);
     last_lsn_ = lsn;
@@ -147,6 +150,21 @@ absl::StatusOr<std::vector<std::uint64_t>> ListJournal(FileSystem& file_system,
   return sequences;
 }
 
+// Removes these segments (ascending, all there are) for good. After a crash the newest is there as
+// long as any is, one that was removed earlier and has come back included: without it acknowledged
+// records would look newer than the end of the journal.
+template <class FileSystem>
+absl::Status RemoveJournal(FileSystem& file_system, const std::string& directory,
+                           absl::Span<const std::uint64_t> sequences) {
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const bool is_newest = i + 1 == sequences.size();
+    if (is_newest) ALOS_RETURN_IF_ERROR(file_system.SyncDirectory(directory));
+    ALOS_RETURN_IF_ERROR(
+        file_system.Remove(absl::StrCat(directory, "/", JournalFileName(sequences[i]))));
+  }
+  return sequences.empty() ? absl::OkStatus() : file_system.SyncDirectory(directory);
+}
+
 // One segment that groups are appended to. Threads: one at a time.
 template <class FileSystem>
 class JournalSegment {
@@ -177,14 +195,21 @@ class JournalSegment {
         new JournalSegment(std::move(file), sequence, generation));
   }
 
+  // Takes the space for a group. An error changes nothing: it may be tried again.
+  absl::Status Reserve(const JournalGroup& group) {
+    const std::uint64_t size =
+        (group.size_bytes() + kJournalBlockSize - 1) / kJournalBlockSize * kJournalBlockSize;
+    if (end_ + size <= allocated_) return absl::OkStatus();
+    const std::uint64_t wanted = (end_ + size + kStep - 1) / kStep * kStep;
+    ALOS_RETURN_IF_ERROR(file_->Allocate(wanted));
+    allocated_ = wanted;
+    return absl::OkStatus();
+  }
+
   // Appends and flushes: durable when this returns OK. After an error nothing more may be written.
   absl::Status Append(JournalGroup& group, std::uint64_t durable_lsn) {
+    ALOS_RETURN_IF_ERROR(Reserve(group));
     const std::string_view bytes = group.Finish(generation_, end_, durable_lsn);
-    if (end_ + bytes.size() > allocated_) {
-      const std::uint64_t wanted = (end_ + bytes.size() + kStep - 1) / kStep * kStep;
-      ALOS_RETURN_IF_ERROR(file_->Allocate(wanted));
-      allocated_ = wanted;
-    }
     ALOS_RETURN_IF_ERROR(file_->WriteAt(end_, bytes));
     ALOS_RETURN_IF_ERROR(file_->Sync());
     end_ += bytes.size();

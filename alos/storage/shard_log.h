@@ -30,9 +30,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "alos/base/check.h"
 #include "alos/base/crc32c.h"
 #include "alos/base/epoch.h"
@@ -193,11 +195,15 @@ class BasicShardLog {
       offset = NextRecordOffset(extent.end);
       recovery.damaged.push_back(std::move(extent));
     }
-    offset = std::min(offset, size);
+    // A file that has lost part of its size with the power may end where no record can begin.
+    if (offset > size) {
+      ALOS_RETURN_IF_ERROR(Reserve(offset));
+      base = mapping_->data();
+    }
     if (unacknowledged_end != 0) {
       recovery.unacknowledged_bytes = unacknowledged_end - offset;
     } else {
-      recovery.torn_bytes = LastNonZero(base, offset, size) - offset;
+      recovery.torn_bytes = LastNonZero(base, offset, std::max(offset, size)) - offset;
     }
     // Zeroed, so that a later append can never end right before a valid record of the cut part.
     const std::uint64_t cut = recovery.torn_bytes + recovery.unacknowledged_bytes;
@@ -234,6 +240,14 @@ class BasicShardLog {
     if (!id.empty()) std::memcpy(start + kRecordHeaderSize, id.data(), id.size());
     if (!stored_body.empty())
       std::memcpy(start + kRecordHeaderSize + id.size(), stored_body.data(), stored_body.size());
+    // The header's place as well: then all pages are there when the record is sealed.
+    *static_cast<volatile char*>(start) = *static_cast<volatile char*>(start);
+    if (IsTailLost()) {
+      return absl::DataLossError(
+          absl::StrCat(path(), ": offset ", offset,
+                       ": the device cannot read the end of the log, so "
+                       "that nothing more is written to it; check the disk"));
+    }
     tail_ = NextRecordOffset(offset + size);
     return Prepared{offset, header};
   }
@@ -252,7 +266,10 @@ class BasicShardLog {
   }
 
   // Lets scans see everything sealed so far.
-  void Publish() { end_.store(tail_, std::memory_order_release); }
+  void Publish() {
+    IsTailLost();
+    end_.store(tail_, std::memory_order_release);
+  }
 
   // Gives back the space of what was prepared but not sealed.
   void Discard() { tail_ = end_.load(std::memory_order_relaxed); }
@@ -270,10 +287,26 @@ class BasicShardLog {
   // Found by Recover(); constant afterwards.
   const std::vector<DamagedExtent>& damaged() const { return damaged_; }
 
-  // Everything published before the call is on stable storage when this returns OK.
+  // Everything published before the call is on stable storage when this returns OK. The first
+  // failure is final: the kernel reports it once and calls the lost pages clean, so that a later
+  // flush that succeeds would prove nothing.
   absl::Status Sync() {
+    // One at a time: of two flushes that overlap only one is told of a failure.
+    absl::MutexLock lock(&sync_mutex_);
+    if (sync_failed_) {
+      return absl::UnavailableError(absl::StrCat(
+          path(), ": an earlier flush of this file failed; check the disk, then restart"));
+    }
     const std::uint64_t end = this->end();
-    ALOS_RETURN_IF_ERROR(file_->Sync());
+    absl::Status status = file_->Sync();
+    if (status.ok() && is_tail_lost_.load(std::memory_order_acquire)) {
+      status = absl::DataLossError(absl::StrCat(
+          path(), ": the device could not read a page that was written to; check the disk"));
+    }
+    if (!status.ok()) {
+      sync_failed_ = true;
+      return status;
+    }
     // The flush of another thread may have covered more.
     std::uint64_t seen = durable_end_.load(std::memory_order_relaxed);
     while (seen < end &&
@@ -286,10 +319,10 @@ class BasicShardLog {
   std::uint64_t durable_end() const { return durable_end_.load(std::memory_order_relaxed); }
 
   // Puts `bytes` at `offset`, growing the file: how a journal is replayed, before Recover().
+  // Written, not stored, even if the same bytes are there: see Rewrite().
   absl::Status Restore(std::uint64_t offset, std::string_view bytes) {
     ALOS_RETURN_IF_ERROR(Reserve(offset + bytes.size()));
-    std::memcpy(mapping_->data() + offset, bytes.data(), bytes.size());
-    return absl::OkStatus();
+    return file_->WriteAt(offset, bytes);
   }
 
   // Writes [from, end()) once more, so that the next Sync() flushes all of it: after a failed flush
@@ -452,6 +485,14 @@ class BasicShardLog {
     return absl::OkStatus();
   }
 
+  // Whether a page that is being written to could not be read: then what is stored there does not
+  // reach the file. The writer's.
+  bool IsTailLost() {
+    if (mapping_->failed_end() > (end_.load(std::memory_order_relaxed) & ~std::uint64_t{4095}))
+      is_tail_lost_.store(true, std::memory_order_release);
+    return is_tail_lost_.load(std::memory_order_relaxed);
+  }
+
   void SetEnd(std::uint64_t end) {
     tail_ = end;
     end_.store(end, std::memory_order_release);
@@ -515,8 +556,11 @@ class BasicShardLog {
   std::atomic<char*> base_{nullptr};
   std::atomic<std::uint64_t> end_{0};
   std::atomic<std::uint64_t> allocated_{0};
+  std::atomic<bool> is_tail_lost_{false};
   // Written by whoever flushes.
   std::atomic<std::uint64_t> durable_end_{0};
+  absl::Mutex sync_mutex_;
+  bool sync_failed_ ABSL_GUARDED_BY(sync_mutex_) = false;
 };
 
 }  // namespace alos

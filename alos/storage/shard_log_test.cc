@@ -3,6 +3,8 @@
 
 #include "alos/storage/shard_log.h"
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <fstream>
 #include <limits>
@@ -105,6 +107,40 @@ TEST_F(ShardLogTest, RecoveryCanBeginAtACheckpoint) {
   Append("b", "2");
   ASSERT_TRUE(Reopen(checkpoint).ok());
   EXPECT_EQ(recovered_, std::vector<std::string>{"b"});
+}
+
+// Power was lost before the size of the file was durable.
+TEST_F(ShardLogTest, AFileMayEndWhereNoRecordCanBegin) {
+  for (const std::uint64_t size : {100u, 511u, 1512u, 1530u}) {
+    std::remove(path_.c_str());
+    Create();
+    Append("a", std::string(951, 'x'));  // [512, 1512): the next one begins at 1536
+    ASSERT_EQ(log_->end(), 1536u);
+    ASSERT_EQ(::truncate(path_.c_str(), static_cast<off_t>(size)), 0);
+    ASSERT_TRUE(Reopen().ok());
+    const std::vector<std::string> left = recovered_;
+    EXPECT_EQ(left.size(), size < 1512 ? 0u : 1u);
+    EXPECT_EQ(Append("b", "1"), size < 1512 ? 512u : 1536u);
+    Append("c", "2");
+    const auto recovery = Reopen();
+    ASSERT_TRUE(recovery.ok());
+    EXPECT_TRUE(recovery->damaged.empty());
+    EXPECT_EQ(recovered_.size(), left.size() + 2) << size;
+  }
+}
+
+// The device loses the page that is being written to. (Cutting the file off has the same effect.)
+TEST_F(ShardLogTest, WhatCannotReachTheFileIsRefused) {
+  Create();
+  Append("a", std::string(3000, 'x'));
+  ASSERT_TRUE(log_->Sync().ok());
+  ASSERT_EQ(::truncate(path_.c_str(), 0), 0);
+  RecordHeader header{};
+  header.kind = RecordKind::kPut;
+  EXPECT_EQ(log_->Prepare(header, "b", "1", Crc32c("1")).status().code(),
+            absl::StatusCode::kDataLoss);
+  EXPECT_FALSE(log_->Sync().ok());
+  EXPECT_EQ(log_->Sync().code(), absl::StatusCode::kUnavailable) << "the first failure is final";
 }
 
 // A write that was interrupted at any byte is cut, and the log goes on from there.

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -41,7 +42,14 @@ struct AsyncDurability {
     absl::StatusOr<std::uint64_t> Commit(Seal&& seal, absl::Span<const CounterDelta> deltas) {
       if (failed_.load(std::memory_order_relaxed)) return health();
       const std::uint64_t timestamp = timestamps_.Allocate();
-      seal(timestamp);
+      try {
+        seal(timestamp);
+      } catch (const std::bad_alloc&) {
+        // In the middle of it. Nobody may wait for this commit for ever.
+        Fail(absl::ResourceExhaustedError("out of memory in the middle of a commit"));
+        timestamps_.Install(timestamp);
+        throw;
+      }
       timestamps_.Install(timestamp);
       for (const CounterDelta& delta : deltas)
         delta.counter->fetch_add(delta.delta, std::memory_order_relaxed);
@@ -60,7 +68,7 @@ struct AsyncDurability {
     absl::Status Flush() {
       if (failed_.load(std::memory_order_relaxed)) return health();
       const absl::Status status = options_.sync_shards();
-      if (!status.ok()) Fail(status);
+      if (!status.ok() && !absl::IsResourceExhausted(status)) Fail(status);
       return status;
     }
 
@@ -86,7 +94,8 @@ struct AsyncDurability {
           absl::MutexLock lock(&mutex_);
           if (mutex_.AwaitWithTimeout(absl::Condition(&stop_), options_.flush_interval)) return;
         }
-        if (!Flush().ok()) return;
+        Flush().IgnoreError();  // a full disk may have room the next time
+        if (failed_.load(std::memory_order_relaxed)) return;
       }
     }
 

@@ -4,6 +4,7 @@
 // `--sync-mode sync`: a write is visible and acknowledged once the flush of its commit group has
 // returned. Groups go to the write-ahead journal (alos/storage/journal.h): while one is flushed,
 // the next one gathers, so the flushes per second of the disk are shared by all connections.
+// A failed flush is final. A full disk is not: writes are refused until there is room.
 
 #ifndef ALOS_PLUGINS_DURABILITY_SYNC_H_
 #define ALOS_PLUGINS_DURABILITY_SYNC_H_
@@ -11,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <random>
 #include <string_view>
 #include <thread>
@@ -22,6 +24,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "alos/storage/durability.h"
 #include "alos/storage/journal.h"
 
@@ -42,7 +46,18 @@ struct SyncDurability {
                             ListJournal(file_system, options.directory));
       const std::uint64_t sequence = old.empty() ? 1 : old.back() + 1;
       auto log = std::unique_ptr<Log>(new Log(file_system, std::move(options)));
-      ALOS_ASSIGN_OR_RETURN(log->segment_, log->NewSegment(sequence, log->last_lsn_));
+      absl::StatusOr<std::unique_ptr<JournalSegment<FileSystem>>> segment =
+          log->NewSegment(sequence, log->visible_);
+      if (segment.ok()) {
+        log->segment_ = *std::move(segment);
+      } else if (absl::IsResourceExhausted(segment.status())) {
+        // What is there can be read. The flusher makes the segment once there is room.
+        log->first_sequence_ = sequence;
+        absl::MutexLock lock(&log->mutex_);
+        log->SetFull(segment.status());
+      } else {
+        return segment.status();
+      }
       for (const std::uint64_t number : old) ALOS_RETURN_IF_ERROR(log->RemoveSegment(number));
       log->flusher_ = std::thread([raw = log.get()] { raw->FlushGroups(); });
       log->checkpointer_ = std::thread([raw = log.get()] { raw->TrimJournal(); });
@@ -56,9 +71,17 @@ struct SyncDurability {
       absl::MutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(this, &Log::CanCommit));
       if (!health_.ok()) return health_;
+      if (!full_.ok()) return full_;
       const std::uint64_t timestamp = ++last_lsn_;
-      for (const CommitRecord& record : seal(timestamp)) gathering_.group.Add(timestamp, record);
-      gathering_.deltas.insert(gathering_.deltas.end(), deltas.begin(), deltas.end());
+      try {
+        for (const CommitRecord& record : seal(timestamp)) gathering_.group.Add(timestamp, record);
+        gathering_.deltas.insert(gathering_.deltas.end(), deltas.begin(), deltas.end());
+      } catch (const std::bad_alloc&) {
+        // In the middle of it: memory and journal may differ.
+        health_ = absl::UnavailableError(
+            "the database is read-only: out of memory in the middle of a commit; restart");
+        throw;
+      }
       return timestamp;
     }
 
@@ -73,7 +96,7 @@ struct SyncDurability {
             waiters_.push_back({timestamp, std::move(callback)});
             return;
           }
-          status = OutcomeUnknown();
+          status = OutcomeUnknown(health_);
         }
       }
       callback(status);
@@ -108,8 +131,7 @@ struct SyncDurability {
       ALOS_RETURN_IF_ERROR(options_.sync_shards());
       ALOS_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> segments,
                             ListJournal(file_system_, options_.directory));
-      for (const std::uint64_t sequence : segments) ALOS_RETURN_IF_ERROR(RemoveSegment(sequence));
-      return file_system_.SyncDirectory(options_.directory);
+      return RemoveJournal(file_system_, options_.directory, segments);
     }
 
    private:
@@ -122,8 +144,10 @@ struct SyncDurability {
       VisibleCallback callback;
     };
 
-    static constexpr std::size_t kGroupSizeMax = 64 << 20;      // then commits wait: backpressure
-    static constexpr std::uint64_t kSegmentSizeMax = 64 << 20;  // then the shard logs are flushed
+    static constexpr std::size_t kGroupSizeMax = 64 << 20;  // then commits wait: backpressure
+    // How long writes that came before the disk was known to be full wait for room.
+    static constexpr absl::Duration kFullPatience = absl::Seconds(5);
+    static constexpr absl::Duration kFullRetryInterval = absl::Milliseconds(100);
 
     Log(FileSystem& file_system, DurabilityOptions options)
         : file_system_(file_system),
@@ -147,7 +171,7 @@ struct SyncDurability {
       return gathering_.group.size_bytes() < kGroupSizeMax || !health_.ok();
     }
     bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return stop_ || !gathering_.group.empty();
+      return stop_ || !gathering_.group.empty() || !full_.ok();
     }
     bool MustTrim() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       return stop_ || trim_below_ != 0;
@@ -160,12 +184,13 @@ struct SyncDurability {
         {
           absl::MutexLock lock(&mutex_);
           mutex_.Await(absl::Condition(this, &Log::HasWork));
-          if (gathering_.group.empty()) return;
+          if (gathering_.group.empty() && (stop_ || full_.ok())) return;
           std::swap(flushing, gathering_);
         }
-        absl::Status status =
-            segment_->Append(flushing.group, visible_.load(std::memory_order_relaxed));
-        if (status.ok()) status = RotateWhenFull(flushing.group.last_lsn());
+        absl::Status status = TakeRoom(flushing.group);
+        // Without commits it was only the first segment that had no room.
+        if (status.ok() && flushing.group.empty()) continue;
+        if (status.ok()) status = segment_->Append(flushing.group, visible_);
         std::vector<Waiter> ready;
         {
           absl::MutexLock lock(&mutex_);
@@ -173,23 +198,15 @@ struct SyncDurability {
             for (const CounterDelta& delta : flushing.deltas)
               delta.counter->fetch_add(delta.delta, std::memory_order_relaxed);
             visible_.store(flushing.group.last_lsn(), std::memory_order_release);
+            if (rotated_to_ != 0) trim_below_ = std::exchange(rotated_to_, 0);
           } else {
             // Final: a later flush that succeeds would prove nothing about these bytes.
             health_ = absl::UnavailableError(
                 absl::StrCat("the database is read-only: the journal could not be flushed (",
                              status.message(), "); check the disk, then restart"));
           }
-          const std::uint64_t visible = visible_.load(std::memory_order_relaxed);
-          for (std::size_t i = 0; i < waiters_.size();) {
-            if (!status.ok() || waiters_[i].timestamp <= visible) {
-              ready.push_back(std::move(waiters_[i]));
-              waiters_[i] = std::move(waiters_.back());
-              waiters_.pop_back();
-            } else {
-              ++i;
-            }
-          }
-          if (!status.ok()) status = OutcomeUnknown();
+          if (!status.ok()) status = OutcomeUnknown(health_);
+          TakeReady(!status.ok(), &ready);
         }
         for (Waiter& waiter : ready) waiter.callback(status);
         if (!status.ok()) return;
@@ -198,15 +215,62 @@ struct SyncDurability {
       }
     }
 
-    // Keeps a group's records of a full segment recoverable: the next segment begins, and the full
-    // one is removed once the shard logs hold what it says. The flusher's.
-    absl::Status RotateWhenFull(std::uint64_t last_lsn) {
-      if (segment_->size_bytes() < kSegmentSizeMax) return absl::OkStatus();
-      const std::uint64_t sequence = segment_->sequence() + 1;
-      ALOS_ASSIGN_OR_RETURN(segment_, NewSegment(sequence, last_lsn));
+    // Waiters whose time has come; all of them if `everybody`.
+    void TakeReady(bool everybody, std::vector<Waiter>* ready)
+        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      const std::uint64_t visible = visible_.load(std::memory_order_relaxed);
+      for (std::size_t i = 0; i < waiters_.size();) {
+        if (everybody || waiters_[i].timestamp <= visible) {
+          ready->push_back(std::move(waiters_[i]));
+          waiters_[i] = std::move(waiters_.back());
+          waiters_.pop_back();
+        } else {
+          ++i;
+        }
+      }
+    }
+
+    // Makes room for a group, however long that takes: a full disk takes nothing of what was
+    // committed, and no new commit is accepted meanwhile. The flusher's.
+    absl::Status TakeRoom(const JournalGroup& group) {
+      absl::Status status = TryTakeRoom(group);
+      if (!absl::IsResourceExhausted(status)) return status;
+      const absl::Time patience = absl::Now() + kFullPatience;
+      while (absl::IsResourceExhausted(status)) {
+        std::vector<Waiter> ready;
+        absl::Status outcome;
+        {
+          absl::MutexLock lock(&mutex_);
+          SetFull(status);
+          if (mutex_.AwaitWithTimeout(absl::Condition(&stop_), kFullRetryInterval)) return status;
+          if (absl::Now() > patience) TakeReady(true, &ready);
+          outcome = OutcomeUnknown(full_);
+        }
+        for (Waiter& waiter : ready) waiter.callback(outcome);
+        status = TryTakeRoom(group);
+      }
       absl::MutexLock lock(&mutex_);
-      trim_below_ = sequence;
-      return absl::OkStatus();
+      full_ = absl::OkStatus();
+      return status;
+    }
+
+    // kResourceExhausted: nothing was written, it may be tried again.
+    absl::Status TryTakeRoom(const JournalGroup& group) {
+      if (segment_ == nullptr) {
+        ALOS_ASSIGN_OR_RETURN(segment_, NewSegment(first_sequence_, visible_));
+      } else if (segment_->size_bytes() >= options_.journal_segment_bytes) {
+        // What is in the full segment stays recoverable until the shard logs hold it durably.
+        const std::uint64_t sequence = segment_->sequence() + 1;
+        ALOS_ASSIGN_OR_RETURN(segment_, NewSegment(sequence, visible_));
+        rotated_to_ = sequence;
+      }
+      return group.empty() ? absl::OkStatus() : segment_->Reserve(group);
+    }
+
+    void SetFull(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      full_ = absl::ResourceExhaustedError(
+          absl::StrCat("the journal cannot grow (", status.message(),
+                       "); nothing was written; reads go on, and writes once there is room"));
     }
 
     // The checkpointer's life: flush the shard logs, then remove the segments before `trim_below_`.
@@ -217,9 +281,14 @@ struct SyncDurability {
           absl::MutexLock lock(&mutex_);
           mutex_.Await(absl::Condition(this, &Log::MustTrim));
           if (stop_) return;
-          below = std::exchange(trim_below_, 0);
+          below = trim_below_;
         }
         absl::Status status = options_.sync_shards();
+        if (absl::IsResourceExhausted(status)) {  // the journal has everything, and can wait
+          absl::MutexLock lock(&mutex_);
+          mutex_.AwaitWithTimeout(absl::Condition(&stop_), kFullRetryInterval);
+          continue;
+        }
         if (status.ok()) {
           absl::StatusOr<std::vector<std::uint64_t>> segments =
               ListJournal(file_system_, options_.directory);
@@ -229,7 +298,10 @@ struct SyncDurability {
             status = RemoveSegment((*segments)[i]);
           }
         }
-        if (!status.ok()) {
+        if (status.ok()) {
+          absl::MutexLock lock(&mutex_);
+          if (trim_below_ == below) trim_below_ = 0;
+        } else {
           // The journal still has everything, so nothing is lost; but the shard files cannot be
           // trusted, and the journal would grow without bound.
           absl::MutexLock lock(&mutex_);
@@ -241,10 +313,10 @@ struct SyncDurability {
       }
     }
 
-    absl::Status OutcomeUnknown() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    static absl::Status OutcomeUnknown(const absl::Status& reason) {
       return absl::UnavailableError(
           absl::StrCat("outcome unknown: whether this write survives is known after a restart; ",
-                       health_.message()));
+                       reason.message()));
     }
 
     void StopThreads() {
@@ -258,7 +330,10 @@ struct SyncDurability {
 
     FileSystem& file_system_;
     const DurabilityOptions options_;
-    std::unique_ptr<JournalSegment<FileSystem>> segment_;  // the flusher's
+    // The flusher's.
+    std::unique_ptr<JournalSegment<FileSystem>> segment_;
+    std::uint64_t first_sequence_ = 0;  // of the segment that there was no room for
+    std::uint64_t rotated_to_ = 0;      // segments before it are to be trimmed
     std::atomic<std::uint64_t> visible_;
 
     mutable absl::Mutex mutex_;
@@ -267,6 +342,7 @@ struct SyncDurability {
     std::uint64_t last_lsn_ ABSL_GUARDED_BY(mutex_);
     std::uint64_t trim_below_ ABSL_GUARDED_BY(mutex_) = 0;  // 0: nothing to trim
     absl::Status health_ ABSL_GUARDED_BY(mutex_);
+    absl::Status full_ ABSL_GUARDED_BY(mutex_);  // why there is no room for now, or OK
     bool stop_ ABSL_GUARDED_BY(mutex_) = false;
     std::thread flusher_;
     std::thread checkpointer_;

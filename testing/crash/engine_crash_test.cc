@@ -2,309 +2,335 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The whole engine on a simulated disk that loses power at any operation. A client works and notes
-// what was acknowledged; at random operations of the disk a crash image is taken; each image is
-// opened, some of them crash again while they recover, and what is found is compared with what had
-// been promised:
+// what was acknowledged; at random operations of the disk crash images are taken; each is opened,
+// some crash again and again while they recover, and what is found is compared with what had been
+// promised:
 //
 //   sync     the state after some prefix of the operations, no shorter than what was acknowledged
-//   async    of every document a version that it once had; of every transaction all or nothing; and
-//            everything when only the process died
+//   async    of each shard a prefix, no shorter than what was flushed; of every transaction all or
+//            nothing; and everything acknowledged when only the process died
 //
-//   ./bazelw test //testing/crash:engine_crash_test --test_env=ALOS_CRASH_STATES=100000
-//   --test_timeout=36000
+// Then: each document is found by id, as often as it is counted, and (sampled) by its indexes; what
+// was unique still is; writes are accepted; and a second start finds the same.
+//
+// The short form runs with the tests. A long one, and one run alone:
+//
+//   ./bazelw test -c opt //testing/crash:engine_crash_test --test_env=ALOS_CRASH_STATES=5000000
+//       --test_timeout=86400
+//   ./bazelw test //testing/crash:engine_crash_test --test_env=ALOS_CRASH_SEED=123
+//
+// One seed is one run. Without indexes it is the same run each time, operation by operation of the
+// disk (OneSeedIsOneRun); with indexes the threads that build them decide how many files there are.
+
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
-#include <map>
+#include <iostream>
 #include <memory>
 #include <random>
-#include <set>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
-#include "alos/document/builder.h"
-#include "alos/engine/engine.h"
+#include "alos/base/log.h"
 #include "gtest/gtest.h"
+#include "testing/crash/workload.h"
 #include "testing/simulated_file_system.h"
 
-namespace alos {
+namespace alos::crash {
 namespace {
 
-using State = std::map<std::string, std::int64_t>;  // document -> its number
+constexpr int kOperations = 150;
+constexpr std::size_t kImages = 120;
 
-std::string Document(std::string_view id, std::int64_t n, std::size_t padding) {
-  std::string bytes;
-  Builder builder(&bytes);
-  builder.StartDocument();
-  builder.Key("_id");
-  builder.String(id);
-  builder.Key("n");
-  builder.Int(n);
-  builder.Key("padding");
-  builder.String(std::string(padding, static_cast<char>('a' + n % 26)));
-  builder.EndDocument();
-  return bytes;
-}
-Filter WhereId(std::string_view id) {
-  std::string bytes;
-  Builder builder(&bytes);
-  builder.StartDocument();
-  builder.Key("_id");
-  builder.String(id);
-  builder.EndDocument();
-  return *Filter::Compile(ValueView::FromTrusted(bytes));
-}
+struct Totals {
+  std::uint64_t states = 0;
+  std::uint64_t recovery_crashes = 0;
+  std::uint64_t runs = 0;
+};
 
 template <class Durability>
-class Harness {
+class CrashRun {
  public:
-  using TestEngine = BasicEngine<Policies<Durability, SimulatedFileSystem>>;
+  CrashRun(std::uint64_t seed, bool indexes)
+      : disk_(seed), generator_(seed, indexes), random_(seed ^ 0xC4A5), has_indexes_(indexes) {}
 
-  explicit Harness(std::uint64_t seed)
-      : random_(seed), disk_(std::make_shared<SimulatedFileSystem>(seed)) {
-    options_.data_path = "/data";
-    options_.shards = 4;
-    options_.cache_bytes = 1 << 20;
-    options_.flush_interval = absl::Milliseconds(1 + random_() % 20);
-    options_.checkpoint_bytes = 1 << 14;
-  }
-
-  // Runs `operations` of a client and takes about `images` crash images on the way; checks each.
-  void Run(int operations, int images) {
-    states_.push_back({});
-    const std::uint64_t crash_every = 1 + random_() % 40;
-    std::atomic<std::uint64_t> countdown{crash_every};
-    disk_->SetObserver([&](SimulatedOperation, const std::string&) {
-      if (countdown.fetch_sub(1) != 1) return;
-      countdown.store(crash_every);
-      absl::MutexLock lock(&mutex_);
-      if (images_.size() >= static_cast<std::size_t>(images)) return;
-      Image image;
-      image.acknowledged = acknowledged_.load();
-      CrashOptions options;
-      image.killed = images_.size() % 5 == 4;
-      options.unsynced =
-          image.killed ? CrashOptions::Unsynced::kEverything : CrashOptions::Unsynced::kRandom;
-      options.tear_sectors = images_.size() % 3 == 1;
-      options.garbage_in_growth = images_.size() % 3 == 2;
-      image.disk = disk_->Crash(options);
-      image.started = states_count_.load();
-      images_.push_back(std::move(image));
-    });
-    Work(operations);
-    disk_->SetObserver(nullptr);
-    absl::MutexLock lock(&mutex_);
+  // Works, takes images, checks them.
+  void Go(Totals* totals) {
+    Work();
+    if (testing::Test::HasFailure()) return;
     for (Image& image : images_) {
-      Check(image);
+      Check(image, totals);
       if (testing::Test::HasFailure()) return;
+      ++totals->states;
+      image.disk.reset();
     }
-    checked_ += images_.size();
+    ++totals->runs;
   }
 
-  std::size_t checked() const { return checked_; }
+  // The operations of the disk and what was found in the images so far: one number.
+  std::uint64_t trace() const { return trace_; }
 
  private:
   struct Image {
     std::unique_ptr<SimulatedFileSystem> disk;
+    std::string how;
     std::size_t acknowledged = 0;  // operations
-    std::size_t started = 0;
-    bool killed = false;  // the process only: nothing that was written is lost
+    std::size_t flushed = 0;       // operations
+    std::size_t started = 0;       // operations, this one included
+    std::int64_t dropped = 0;      // no older document of "t" may be there
+    bool killed = false;           // the process only: nothing that was written is lost
   };
 
-  void Work(int operations) {
-    auto engine = TestEngine::Open(options_, disk_.get());
-    ASSERT_TRUE(engine.ok()) << engine.status();
-    auto opened = (*engine)->GetOrCreateDatabase("d");
-    ASSERT_TRUE(opened.ok()) << opened.status();
-    auto* database = *opened;
-    std::int64_t number = 0;
-    for (int i = 0; i < operations; ++i) {
-      State next = states_.back();
-      ++number;
-      const std::size_t padding = random_() % 5 == 0 ? random_() % 9000 : random_() % 300;
-      absl::StatusOr<std::uint64_t> committed = std::uint64_t{0};
-      const auto choice = random_() % 10;
-      if (choice < 2) {
-        // A pair that only transactions write: both have the same number, always.
-        const std::string pair = absl::StrCat("pair", random_() % 4);
-        next[pair + "a"] = next[pair + "b"] = number;
-        Start(next);
-        auto transaction = database->BeginTransaction();
-        for (const char* half : {"a", "b"}) {
-          const std::string document = Document(pair + half, number, padding);
-          auto updated = transaction->UpdateOne("c", WhereId(pair + half),
-                                                *Update::Compile(ValueView::FromTrusted(document)));
-          ASSERT_TRUE(updated.ok()) << updated.status();
-          if (updated->matched == 0) {
-            ASSERT_TRUE(transaction->InsertOne("c", ValueView::FromTrusted(document)).ok());
-          }
-        }
-        committed = transaction->Commit();
-      } else {
-        const std::string id = absl::StrCat("k", random_() % 12);
-        if (choice < 4 && next.contains(id)) {
-          next.erase(id);
-          Start(next);
-          auto deleted = database->DeleteOne("c", WhereId(id));
-          ASSERT_TRUE(deleted.ok()) << deleted.status();
-          committed = deleted->commit_timestamp;
-        } else {
-          next[id] = number;
-          Start(next);
-          const std::string document = Document(id, number, padding);
-          auto upserted = database->UpsertOne("c", WhereId(id),
-                                              *Update::Compile(ValueView::FromTrusted(document)));
-          ASSERT_TRUE(upserted.ok()) << upserted.status();
-          committed = upserted->commit_timestamp;
-        }
+  void Work() {
+    Client<Durability>::Format(&disk_);
+    disk_.SetObserver([this](SimulatedOperation kind, const std::string& path) {
+      Trace(static_cast<std::uint64_t>(kind));
+      for (const char c : path) Trace(static_cast<unsigned char>(c));
+      if (--countdown_ > 0 || images_.size() >= kImages) return;
+      countdown_ = 1 + static_cast<std::int64_t>(random_() % 8);
+      const std::uint64_t count = 1 + random_() % 3;
+      for (std::uint64_t i = 0; i < count; ++i) TakeImage(kind, path);
+    });
+    Client<Durability> client(&disk_);
+    const absl::Status opened = client.Open();
+    ASSERT_TRUE(opened.ok()) << opened;
+    for (int i = 0; i < kOperations; ++i) {
+      const Operation operation = generator_.Next(states_.back());
+      states_.push_back(Apply(states_.back(), operation));
+      ALOS_LOG(kDebug) << "operation " << i + 1 << ": " << Describe(operation);
+      const absl::Status status = client.Perform(operation);
+      ASSERT_TRUE(status.ok()) << "operation " << i << ": " << status;
+      acknowledged_ = states_.size() - 1;
+      using Kind = Operation::Kind;
+      // Names and lists of collections are durable in all modes; so is what was before a flush.
+      if (operation.kind == Kind::kDrop) dropped_ = generator_.number() * 10;
+      if (operation.kind == Kind::kFlush || operation.kind == Kind::kReopen ||
+          operation.kind == Kind::kCheckpoint || Durability::kAcknowledgedIsDurable) {
+        flushed_ = acknowledged_;
       }
-      ASSERT_TRUE(committed.ok()) << committed.status();
-      ASSERT_TRUE(database->WaitVisible(*committed).ok());
-      acknowledged_.store(states_.size() - 1);
-      if (random_() % 40 == 0) {
-        ASSERT_TRUE(database->Checkpoint().ok());
-      }
-      if (random_() % 50 == 0) {
-        ASSERT_TRUE((*engine)->Close().ok());
-        engine->reset();
-        engine = TestEngine::Open(options_, disk_.get());
-        ASSERT_TRUE(engine.ok()) << engine.status();
-        database = *(*engine)->GetOrCreateDatabase("d");
-      }
+      // The journal is trimmed on a thread of its own: it is given the time it wants.
+      while (JournalSegments() > 1) ::usleep(20);
+      if (random_() % 12 == 0) disk_.WriteBackSome();
     }
+    countdown_ = 1'000'000'000;
+    client.End(false).IgnoreError();
+    disk_.SetObserver(nullptr);
   }
 
-  // From here on a crash may find the next state.
-  void Start(const State& next) {
-    absl::MutexLock lock(&mutex_);
-    states_.push_back(next);
-    states_count_.store(states_.size());
+  int JournalSegments() const {
+    int count = 0;
+    for (const std::string& name : disk_.Names(kDatabasePath)) {
+      if (absl::StartsWith(name, kJournalFilePrefix)) ++count;
+    }
+    return count;
   }
 
-  void Check(Image& image) {
+  void TakeImage(SimulatedOperation kind, const std::string& path) {
+    CrashOptions options;
+    Image image;
+    image.killed = random_() % 8 == 0;
+    if (image.killed)
+      options.unsynced = CrashOptions::Unsynced::kEverything;
+    else if (random_() % 16 == 0)
+      options.unsynced = CrashOptions::Unsynced::kNothing;
+    options.unit_bytes = random_() % 3 == 0 ? 4096 : 512;
+    options.tear_sectors = random_() % 3 == 0;
+    options.garbage_in_growth = random_() % 3 == 0;
+    image.how = absl::StrCat(image.killed ? "killed" : "power lost", " before operation ",
+                             static_cast<int>(kind), " of ", path, ", units of ",
+                             options.unit_bytes, options.tear_sectors ? ", torn" : "",
+                             options.garbage_in_growth ? ", garbage" : "");
+    image.acknowledged = acknowledged_;
+    image.flushed = flushed_;
+    image.started = states_.size();
+    image.dropped = dropped_;
+    image.disk = disk_.Crash(options);
+    images_.push_back(std::move(image));
+  }
+
+  void Check(Image& image, Totals* totals) {
+    SCOPED_TRACE(image.how);
+    ALOS_LOG(kDebug) << "image: " << image.how << "; operation " << image.acknowledged
+                     << " acknowledged, " << image.started - 1 << " begun";
     // Recovery that is itself interrupted, a few times.
-    for (int again = 0; again < 2 && random_() % 2 == 0; ++again) {
+    while (random_() % 3 == 0) {
       std::unique_ptr<SimulatedFileSystem> after;
-      std::atomic<std::uint64_t> countdown{1 + random_() % 60};
-      image.disk->SetObserver([&](SimulatedOperation, const std::string&) {
-        if (countdown.fetch_sub(1) == 1) after = image.disk->Crash();
+      std::int64_t countdown = 1 + static_cast<std::int64_t>(random_() % 60);
+      CrashOptions options;
+      options.tear_sectors = random_() % 2 == 0;
+      if (image.killed) options.unsynced = CrashOptions::Unsynced::kEverything;
+      image.disk->SetObserver([&](SimulatedOperation kind, const std::string& path) {
+        if (--countdown != 0) return;
+        ALOS_LOG(kDebug) << "again before operation " << static_cast<int>(kind) << " of " << path;
+        after = image.disk->Crash(options);
       });
       {
-        auto engine = TestEngine::Open(options_, image.disk.get());
-        ASSERT_TRUE(engine.ok()) << engine.status();
-        auto database = (*engine)->FindDatabase("d");
-        ASSERT_TRUE(database.ok()) << database.status();
+        Client<Durability> client(image.disk.get());
+        const absl::Status opened = client.Open();
+        ASSERT_TRUE(opened.ok()) << opened;
+        client.End(false).IgnoreError();
       }
       image.disk->SetObserver(nullptr);
+      ++totals->recovery_crashes;
       if (after != nullptr) image.disk = std::move(after);
     }
-    auto engine = TestEngine::Open(options_, image.disk.get());
-    ASSERT_TRUE(engine.ok()) << engine.status();
-    auto database = (*engine)->GetOrCreateDatabase("d");
-    ASSERT_TRUE(database.ok()) << database.status();
-    State found;
-    const absl::Status status = (*database)->Find("c", {}, [&](ValueView document) {
-      const std::string id(document.Find("_id")->AsString());
-      const std::int64_t n = document.Find("n")->AsInt64();
-      EXPECT_TRUE(found.emplace(id, n).second) << id << " twice";
-      // Whole, not only its number.
-      EXPECT_EQ(document.bytes(), Document(id, n, document.Find("padding")->AsString().size()));
-      return true;
-    });
+    Client<Durability> client(image.disk.get());
+    absl::Status status = client.Open();
     ASSERT_TRUE(status.ok()) << status;
-    for (const auto& [id, n] : found) {
-      std::int64_t by_id = -1;
-      ASSERT_TRUE((*database)
-                      ->FindById("c", EncodeStringId(id),
-                                 [&](ValueView document) { by_id = document.Find("n")->AsInt64(); })
-                      .ok());
-      EXPECT_EQ(by_id, n);
-    }
-    EXPECT_EQ(*(*database)->Count("c", Filter()), found.size());
+    absl::StatusOr<State> found = client.Read();
+    ASSERT_TRUE(found.ok()) << found.status();
+    Judge(image, *found);
+    if (testing::Test::HasFailure()) return;
+    status = client.CheckAgainst(*found, has_indexes_ && random_() % 8 == 0);
+    ASSERT_TRUE(status.ok()) << status;
+    // It works on, and what was found is there to stay.
+    status = client.InsertDuplicate();
+    ASSERT_TRUE(status.ok()) << status;
+    Operation write;
+    write.writes = {{"a/after", 7}};
+    status = client.Perform(write);
+    ASSERT_TRUE(status.ok()) << status;
+    status = client.End(random_() % 2 == 0);
+    ASSERT_TRUE(status.ok()) << status;
+    status = client.Open();
+    ASSERT_TRUE(status.ok()) << status;
+    absl::StatusOr<State> again = client.Read();
+    ASSERT_TRUE(again.ok()) << again.status();
+    (*found)["a/after"] = 7;
+    EXPECT_EQ(*again, *found) << "found after a second start" << Difference(*found, *again);
+    client.End(false).IgnoreError();
+    for (const auto& [key, n] : *found) Trace(static_cast<std::uint64_t>(n));
+  }
+
+  void Judge(const Image& image, const State& found) {
+    EXPECT_EQ(HalfTransaction(found), "");
     if (Durability::kAcknowledgedIsDurable || image.killed) {
+      for (std::size_t i = image.started; i-- > image.acknowledged;) {
+        if (states_[i] == found) return;
+      }
+      ADD_FAILURE() << "neither the state of operation " << image.acknowledged
+                    << ", which was acknowledged, nor one up to " << image.started - 1
+                    << "; compared with the first:"
+                    << Difference(states_[image.acknowledged], found);
+      return;
+    }
+    for (std::size_t shard = 0; shard < kShards; ++shard) {
+      const State part = OfShard(found, shard);
       bool is_prefix = false;
-      for (std::size_t i = image.acknowledged; i < image.started && !is_prefix; ++i)
-        is_prefix = states_[i] == found;
-      EXPECT_TRUE(is_prefix) << "acknowledged " << image.acknowledged << " of " << image.started
-                             << Difference(states_[image.acknowledged], found);
-    } else {
-      for (const auto& [id, n] : found) {
+      for (std::size_t i = image.started; !is_prefix && i-- > image.flushed;)
+        is_prefix = OfShard(states_[i], shard) == part;
+      EXPECT_TRUE(is_prefix) << "shard " << shard << " has no prefix of the operations from "
+                             << image.flushed << " to " << image.started - 1
+                             << "; compared with the first:"
+                             << Difference(OfShard(states_[image.flushed], shard), part);
+    }
+    // Transactions are in several shards: their documents one by one.
+    for (const char* collection : {"p", "q", "t"}) {
+      for (int i = 0; i < 8; ++i) {
+        const std::string key = absl::StrCat(collection, *collection == 't' ? "/k" : "/", i);
+        const auto n_in = [&](const State& state) {
+          const auto it = state.find(key);
+          return it == state.end() ? 0 : it->second;
+        };
+        const std::int64_t n = n_in(found);
         bool once = false;
-        for (std::size_t i = 0; i < image.started && !once; ++i)
-          once = states_[i].contains(id) && states_[i].at(id) == n;
-        EXPECT_TRUE(once) << id << " = " << n << " was never written";
+        for (std::size_t at = image.started; !once && at-- > image.flushed;)
+          once = n_in(states_[at]) == n;
+        EXPECT_TRUE(once) << key << " = " << n << " was not there after operation "
+                          << image.flushed;
+        if (*collection == 't' && n != 0) {
+          EXPECT_GT(n, image.dropped) << "of a collection that was dropped";
+        }
       }
     }
-    for (int pair = 0; pair < 4; ++pair) {
-      const auto a = found.find(absl::StrCat("pair", pair, "a"));
-      const auto b = found.find(absl::StrCat("pair", pair, "b"));
-      EXPECT_EQ(a == found.end() ? -1 : a->second, b == found.end() ? -1 : b->second)
-          << "half a transaction";
-    }
-    // It works on.
-    auto inserted = (*database)->InsertOne("c", ValueView::FromTrusted(Document("after", 1, 10)));
-    EXPECT_TRUE(inserted.ok()) << inserted.status();
-    EXPECT_TRUE((*engine)->Close().ok());
   }
 
-  static std::string Difference(const State& expected, const State& found) {
-    std::string text;
-    for (const auto& [id, n] : expected) {
-      if (!found.contains(id)) {
-        absl::StrAppend(&text, "\n  missing ", id, " = ", n);
-      } else if (found.at(id) != n) {
-        absl::StrAppend(&text, "\n  ", id, " = ", found.at(id), ", expected ", n);
-      }
+  // The documents of "a" and "b" in it.
+  static State OfShard(const State& state, std::size_t shard) {
+    State part;
+    for (const auto& [key, n] : state) {
+      if (key > "c") break;
+      if (Client<Durability>::ShardOf(key) == shard) part.emplace_hint(part.end(), key, n);
     }
-    for (const auto& [id, n] : found) {
-      if (!expected.contains(id)) absl::StrAppend(&text, "\n  unexpected ", id, " = ", n);
-    }
-    return text;
+    return part;
   }
 
+  void Trace(std::uint64_t word) { trace_ = (trace_ ^ word) * 0x100000001B3u; }
+
+  SimulatedFileSystem disk_;
+  Generator generator_;
   std::mt19937_64 random_;
-  const std::shared_ptr<SimulatedFileSystem> disk_;
-  EngineOptions options_;
-  absl::Mutex mutex_;
+  const bool has_indexes_;
   std::vector<Image> images_;
-  std::vector<State> states_;  // states_[i]: after i operations
-  std::atomic<std::size_t> states_count_{1};
-  std::atomic<std::size_t> acknowledged_{0};
-  std::size_t checked_ = 0;
+  // Written by the client while nobody else is at work, read by whoever uses the disk.
+  std::vector<State> states_{State()};  // [i]: after i operations
+  std::size_t acknowledged_ = 0;
+  std::size_t flushed_ = 0;
+  std::int64_t dropped_ = 0;
+  std::int64_t countdown_ = 1;
+  std::uint64_t trace_ = 0xCBF29CE484222325u;
 };
 
-std::size_t StatesWanted() {
-  const char* text = std::getenv("ALOS_CRASH_STATES");
-  std::size_t wanted = 2000;
-  if (text != nullptr && !absl::SimpleAtoi(text, &wanted)) wanted = 2000;
-  return wanted;
+std::uint64_t FromEnvironment(const char* name, std::uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  std::uint64_t value = 0;
+  return text != nullptr && absl::SimpleAtoi(text, &value) ? value : otherwise;
 }
 
+// `share` of the states that are wanted, in thousandths.
 template <class Durability>
-void CrashUntilEnough() {
+void CrashUntilEnough(bool indexes, std::uint64_t share) {
 #ifdef __SANITIZE_THREAD__
   // The simulated disk reads mapped pages while the engine stores to them, as a kernel does. To the
   // thread sanitizer that is a race; it does not see the kernel's.
   GTEST_SKIP() << "not under the thread sanitizer";
 #endif
-  const std::uint64_t first_seed = std::random_device()();
-  std::size_t checked = 0;
-  for (std::uint64_t seed = first_seed; checked < StatesWanted() / 2; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
-    Harness<Durability> harness(seed);
-    harness.Run(120, 40);
+  const std::uint64_t only = FromEnvironment("ALOS_CRASH_SEED", 0);
+  BeQuick(only != 0 ? LogLevel::kDebug : LogLevel::kError);
+  const std::uint64_t first = only != 0 ? only : std::random_device()();
+  const std::uint64_t wanted =
+      only != 0 ? 1 : FromEnvironment("ALOS_CRASH_STATES", 100'000) * share / 1000;
+  Totals totals;
+  for (std::uint64_t seed = first; totals.states < wanted; ++seed) {
+    SCOPED_TRACE(testing::Message() << "ALOS_CRASH_SEED=" << seed);
+    CrashRun<Durability>(seed, indexes).Go(&totals);
     if (testing::Test::HasFailure()) return;
-    checked += harness.checked();
   }
-  std::cout << checked << " crash states, seeds from " << first_seed << "\n";
+  std::cout << totals.states << " crash states and " << totals.recovery_crashes
+            << " crashes of recovery in " << totals.runs << " runs, seeds from " << first << "\n";
 }
 
-TEST(EngineCrashTest, Sync) { CrashUntilEnough<SyncDurability>(); }
-TEST(EngineCrashTest, Async) { CrashUntilEnough<AsyncDurability>(); }
+TEST(EngineCrashTest, Sync) { CrashUntilEnough<SyncDurability>(false, 350); }
+TEST(EngineCrashTest, Async) { CrashUntilEnough<AsyncDurability>(false, 350); }
+TEST(EngineCrashTest, SyncWithIndexes) { CrashUntilEnough<SyncDurability>(true, 150); }
+TEST(EngineCrashTest, AsyncWithIndexes) { CrashUntilEnough<AsyncDurability>(true, 150); }
+
+TEST(EngineCrashTest, OneSeedIsOneRun) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "not under the thread sanitizer";
+#endif
+  BeQuick();
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    std::uint64_t traces[4];
+    for (int again = 0; again < 2; ++again) {
+      Totals totals;
+      CrashRun<SyncDurability> sync(seed, false);
+      sync.Go(&totals);
+      traces[again] = sync.trace();
+      CrashRun<AsyncDurability> async(seed, false);
+      async.Go(&totals);
+      traces[2 + again] = async.trace();
+    }
+    EXPECT_EQ(traces[0], traces[1]);
+    EXPECT_EQ(traces[2], traces[3]);
+    EXPECT_NE(traces[0], traces[2]);
+  }
+}
 
 }  // namespace
-}  // namespace alos
+}  // namespace alos::crash

@@ -65,6 +65,8 @@ namespace alos::engine_internal {
 struct IndexerOptions {
   // Automatic indexes are dropped, the least useful first, while all together exceed this.
   std::uint64_t bytes_max = 0;
+  // Segments this small are not stored: a start reads so much of the logs anyhow.
+  std::uint32_t unstored_rows_max = 1 << 14;
   // Threads that build and merge, at low priority.
   int builders = 2;
 };
@@ -256,8 +258,6 @@ class Indexer {
   }
 
  private:
-  // Segments this small are not stored: a start reads so much of the logs anyhow.
-  static constexpr std::uint32_t kUnstoredRowsMax = 1 << 14;
   // Rows of one step of following the logs; the first time, when builders share the segments.
   static constexpr std::uint64_t kStepRows = std::uint64_t{1} << 20;
   static constexpr std::uint64_t kFirstStepRows = std::uint64_t{1} << 22;
@@ -965,7 +965,8 @@ class Indexer {
     // The last segments while they are small.
     std::uint32_t small = 0;
     bool is_whole = true;
-    while (!state.segments.empty() && small + state.segments.back()->rows <= kUnstoredRowsMax) {
+    while (!state.segments.empty() &&
+           small + state.segments.back()->rows <= options_.unstored_rows_max) {
       small += state.segments.back()->rows;
       state.segments.pop_back();
       is_whole = false;

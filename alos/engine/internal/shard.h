@@ -128,6 +128,18 @@ class Shard {
       if (checkpoint.ok()) *is_of_later_log = true;
       return std::nullopt;
     }
+    // Its checksum holds; still, nothing it says is followed out of the log, or round and round.
+    std::uint64_t used = 0;
+    for (const std::uint64_t slot : checkpoint->slots) {
+      if (slot == 0) continue;
+      ++used;
+      const std::uint64_t offset = PrimaryIndex::Offset(slot);
+      if (offset < Log::kFirstRecordOffset || offset > checkpoint->log_end ||
+          checkpoint->log_end - offset < kRecordHeaderSize) {
+        return std::nullopt;
+      }
+    }
+    if (used == checkpoint->slots.size()) return std::nullopt;
     // A copy that was made while the database was in use may have an older log beside it: zeros
     // where its last record should be. (A record that rotted is no reason not to use it.)
     if (checkpoint->last_record != 0) {
@@ -190,9 +202,11 @@ class Shard {
                   DocumentHash(header.collection, record.id(), context_->hash_seed);
               Install(header, hash, FindNewest(header.collection, record.id(), hash), offset);
             }));
-    if (log()->end() != from || recovery.torn_bytes + recovery.unacknowledged_bytes != 0) {
-      // Not closed cleanly, or its checkpoint is gone.
-      ALOS_RETURN_IF_ERROR(log()->Rewrite(recovery.durable_end));
+    if (!is_made() || log()->end() != from ||
+        recovery.torn_bytes + recovery.unacknowledged_bytes != 0) {
+      // Not closed cleanly, or its checkpoint is gone; of a new file not even the header is
+      // durable.
+      ALOS_RETURN_IF_ERROR(log()->Rewrite(is_made() ? recovery.durable_end : 0));
       ALOS_RETURN_IF_ERROR(log()->Sync());
     }
     return recovery;
@@ -494,7 +508,10 @@ class Shard {
   // Makes the log file if this is the first write. It is flushed with its records: until then the
   // manifest does not count on it.
   absl::Status EnsureLog() {
-    if (owned_log_ != nullptr) return absl::OkStatus();
+    if (owned_log_ != nullptr) {
+      owned_log_->Discard();  // what a write that ran out of memory had prepared
+      return absl::OkStatus();
+    }
     ALOS_ASSIGN_OR_RETURN(owned_log_, Log::Create(*context_->file_system, LogPath(), identity(),
                                                   FirstGeneration(), context_->epochs));
     log_.store(owned_log_.get(), std::memory_order_release);
