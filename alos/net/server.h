@@ -26,6 +26,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -177,7 +178,15 @@ struct Server<P>::Detached {
     std::suspend_never initial_suspend() noexcept { return {}; }
     std::suspend_never final_suspend() noexcept { return {}; }
     void return_void() {}
-    void unhandled_exception() { std::terminate(); }
+    // Out of memory: this connection ends, and what it holds is freed. Nothing else throws.
+    void unhandled_exception() {
+      try {
+        throw;
+      } catch (const std::bad_alloc&) {
+      } catch (...) {
+        std::terminate();
+      }
+    }
   };
 };
 
@@ -257,7 +266,11 @@ class Server<P>::Connection {
       bool await_ready() { return false; }
       void await_suspend(std::coroutine_handle<> handle) {
         boost::asio::post(*c.loop_->server->workers_, [this, handle] {
-          c.session_->Work(&c.output_);
+          try {
+            c.session_->Work(&c.output_);
+          } catch (const std::bad_alloc&) {
+            c.is_broken_ = true;
+          }
           boost::asio::post(c.loop_->context, [handle] { handle.resume(); });
         });
       }
@@ -345,6 +358,7 @@ class Server<P>::Connection {
   State state_ = State::kDelayed;
   bool counted_unauthenticated_ = false;
   bool releasing_ = false;  // the receive was cancelled to give memory back
+  bool is_broken_ = false;  // a worker ran out of memory in the middle of an answer
   Clock::time_point last_progress_;
   Clock::time_point first_byte_;
   std::string output_;
@@ -405,6 +419,7 @@ typename Server<P>::Detached Server<P>::Serve(std::unique_ptr<Connection> connec
     } else if (step == SessionStep::kWork) {
       c.state_ = State::kBusy;
       co_await c.Work();
+      if (c.is_broken_) break;
     } else if (step == SessionStep::kWait) {
       c.state_ = State::kBusy;
       c.session_->Resume(co_await c.Visible());

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -325,7 +326,14 @@ void AlosProtocol<Engine, Ciphers>::Session::RunCurrent(std::string* output) {
     began_transactions_ = true;
   }
   protocol_internal::Commit<Database> commit;
-  absl::Status status = operations_.Run(current_, output, &commit);
+  absl::Status status;
+  try {
+    status = operations_.Run(current_, output, &commit);
+  } catch (const std::bad_alloc&) {
+    commit = {};
+    status = absl::ResourceExhaustedError(
+        "out of memory: this request has no result, and if it was to write the outcome unknown");
+  }
   if (!status.ok()) protocol_.counters_.Add(NetCounter::kErrors);
   const bool invisible = commit.timestamp != 0 && !commit.database->IsVisible(commit.timestamp);
   if (!invisible && pending_.empty()) [[likely]] {
