@@ -5,11 +5,11 @@
 # Kills a server with -9 under load, again and again, in both modes, and compares what the next one has with a
 # book kept outside; now and then it is stopped and continued first. Then descriptors and memory run out.
 #
-# Usage: kill_test.sh SERVER TORTURE        ALOS_KILLS: kills in each mode, 8 unless told
-#   ./bazelw test //testing/kills:kill_test --test_env=ALOS_KILLS=200 --test_timeout=3600
+# Usage: kill_test.sh SERVER TORTURE        KILLS: kills in each mode, 8 unless told
+#   ./bazelw test //testing/kills:kill_test --test_env=KILLS=200 --test_timeout=3600
 set -uo pipefail
 
-server=$1 torture=$2 kills=${ALOS_KILLS:-8}
+server=$1 torture=$2 kills=${KILLS:-8}
 scratch=$(mktemp -d "${TEST_TMPDIR:-/tmp}/kills.XXXXXX")
 pid=
 trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$scratch"' EXIT
@@ -81,17 +81,21 @@ wait $pid || fail "it does not stop in order"
 pid=
 echo "with descriptors again: $(tail -n 1 "$scratch/requests")"
 
-# With little more address space than it has, requests fail and the server stays.
+# With little more address space than it has, requests fail. The server stays, unless it is a small thing that there is no
+# memory for, such as a line of its log: then it ends, and the next one has everything.
 start memory --sync-mode=sync --cache-mb=1
 "$torture" load "$port" "$scratch/book.memory" 0.5 4 >/dev/null
 bytes=$(($(cut -d' ' -f1 /proc/$pid/statm) * 4096))
 prlimit --pid $pid --as=$((bytes + 120 * 1024 * 1024)):unlimited
 "$torture" memory "$port" 4 >"$scratch/remembered" 2>&1 || fail "out of memory: $(cat "$scratch/remembered")"
-kill -0 $pid 2>/dev/null || fail "the server died of too little memory: $(cat "$scratch/remembered")"
-prlimit --pid $pid --as=unlimited:unlimited
 grep -q ' 0 failed' "$scratch/remembered" && fail "nothing failed with little memory"
-"$torture" check "$port" "$scratch/book.memory" >"$scratch/checked" 2>&1 || fail "out of memory: $(cat "$scratch/checked")"
-kill -TERM $pid
+ended=
+if kill -0 $pid 2>/dev/null && prlimit --pid $pid --as=unlimited:unlimited; then
+  "$torture" check "$port" "$scratch/book.memory" >"$scratch/checked" 2>&1 || fail "out of memory: $(cat "$scratch/checked")"
+  kill -TERM $pid
+else
+  ended=', the server ended'
+fi
 wait $pid
 pid=
 start memory --sync-mode=sync
@@ -101,4 +105,4 @@ grep -q ' 0 refused, 0 lost' "$scratch/requests" || fail "after too little memor
 kill -TERM $pid
 wait $pid || fail "it does not stop in order"
 pid=
-echo "little memory: $(cat "$scratch/remembered"); afterwards $(tail -n 1 "$scratch/requests")"
+echo "little memory: $(cat "$scratch/remembered")$ended; afterwards $(tail -n 1 "$scratch/requests")"
