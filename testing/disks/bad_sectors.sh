@@ -23,9 +23,12 @@ for fs in ext4 xfs; do
   "$torture" load "$port" "$scratch/book" 1.5 4 >/dev/null
   stop TERM || fail "$fs: it does not stop in order"
   shard=$(echo "$scratch"/mnt/data/*/shard_000.db)
-  bad=$(sector_of "$shard" 10)
+  sync -f "$shard"
+  bad=$(sector_of "$shard" 3)
+  [ "$bad" != 0 ] || fail "$fs: $shard has no fourth block"
   drop_disk
-  mount_through bd "driver=blkdebug,node-name=bd,image=basef,inject-error.0.event=none,inject-error.0.errno=5,inject-error.0.sector=$bad,inject-error.0.once=off,inject-error.0.iotype=read"
+  mount_through bd "driver=blkdebug,node-name=bd,image=basef,inject-error.0.event=none,inject-error.0.errno=5,inject-error.0.sector=$bad,inject-error.0.once=off,inject-error.0.iotype=read" ||
+    fail "$fs: does not mount with a bad sector"
   start --sync-mode=sync || fail "$fs: the server does not start with a bad sector in a log"
   "$torture" check "$port" "$scratch/book" >"$scratch/checked" 2>&1
   cat "$scratch/checked" >>"$scratch/log"
@@ -34,10 +37,11 @@ for fs in ext4 xfs; do
   "$torture" requests "$port" >"$scratch/requests" 2>&1 || fail "$fs: requests are lost: $(cat "$scratch/requests")"
   kill -0 $server_pid 2>/dev/null || fail "$fs: the server died of a bad sector"
   say "$fs: a bad sector under a mapped log: the server lives; $(tail -n 1 "$scratch/requests"); $(grep -c DATA_LOSS "$scratch/checked") scans told of it"
+  grep -q DATA_LOSS "$scratch/checked" || fail "$fs: nobody noticed the bad sector"
   stop KILL
   drop_disk
 
-  # ---- Writing: the block of the journal that comes next cannot be written, once.
+  # ---- Writing: flushes that fail.
   truncate -s 0 "$scratch/base.img"
   truncate -s 400M "$scratch/base.img"
   make_file_system $fs "$scratch/base.img"
@@ -45,11 +49,18 @@ for fs in ext4 xfs; do
   start --sync-mode=sync --shards=4 || fail "$fs: the server does not start"
   : >"$scratch/book"
   "$torture" load "$port" "$scratch/book" 0.3 4 >/dev/null
-  # A server that was killed leaves its journal; the next one makes another, at another place: all free blocks but
-  # a few may be that place, so that every write beyond a number of them is made to fail.
   stop KILL
   drop_disk
-  mount_through bd "driver=blkdebug,node-name=bd,image=basef,set-state.0.event=flush_to_disk,set-state.0.new_state=2,inject-error.0.event=none,inject-error.0.errno=5,inject-error.0.once=off,inject-error.0.iotype=flush,inject-error.0.state=2"
+  # Every flush fails from the sixtieth on. (Events reach blkdebug only from a node above it.)
+  rules=
+  for n in $(seq 60); do
+    rules+=",set-state.$((n - 1)).event=flush_to_disk,set-state.$((n - 1)).state=$n,set-state.$((n - 1)).new_state=$((n + 1))"
+  done
+  rules+=",inject-error.0.event=flush_to_disk,inject-error.0.state=61,inject-error.0.errno=5,inject-error.0.once=off,inject-error.0.iotype=flush"
+  mount_through top "driver=blkdebug,node-name=bd,image=basef$rules" "driver=raw,node-name=top,file=bd" || {
+    drop_disk
+    continue
+  }
   if start --sync-mode=sync; then
     "$torture" load "$port" "$scratch/book" 1 4 >"$scratch/loaded" 2>&1
     kill -0 $server_pid 2>/dev/null || fail "$fs: the server died of a failed flush"
@@ -59,7 +70,10 @@ for fs in ext4 xfs; do
     say "$fs: flushes that fail: the server does not start, and says: $(tail -n 1 "$scratch/log" | cut -c1-160)"
   fi
   drop_disk
-  mount_plain || fail "$fs: does not mount after that"
+  # (XFS has shut itself down, and may be there for a while.)
+  options=()
+  [ $fs != xfs ] || options=(-o nouuid)
+  mount_plain "${options[@]}" || fail "$fs: does not mount after that"
   start --sync-mode=sync || fail "$fs: the server does not start after a failed flush"
   "$torture" check "$port" "$scratch/book" >"$scratch/checked" 2>&1 || fail "$fs: $(cat "$scratch/checked")"
   say "$fs: after flushes that failed: $(cat "$scratch/checked")"

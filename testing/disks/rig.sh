@@ -40,7 +40,7 @@ clean_up() {
   [ -z "$server_pid" ] || kill -KILL "$server_pid" 2>/dev/null
   wait 2>/dev/null
   drop_disk
-  rm -rf "$scratch"
+  rm -rf --one-file-system "$scratch" 2>/dev/null
 }
 trap clean_up EXIT
 
