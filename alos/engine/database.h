@@ -404,10 +404,18 @@ class BasicDatabase {
   // Runs `decide(std::optional<ValueView> current) -> StatusOr<Decision>` with the newest version
   // of a document while holding its shard's writer role, and does what it says. Returns the commit
   // timestamp; 0: nothing was written.
-  // `request`: its outcome is written with it; kCancelled when it was done before.
+  // `request`: its outcome is written with it; kCancelled when it was done before. `*seen`, if
+  // given: the commit timestamp of the version that `decide` saw. It need not be visible yet, and
+  // then what follows from it must not be told: when nothing is written the caller waits for it;
+  // of an error this does.
   template <class Decide>
   absl::StatusOr<std::uint64_t> WriteDocument(Collection& collection, std::string_view id,
-                                              Decide&& decide, const RequestId* request = nullptr);
+                                              Decide&& decide, const RequestId* request = nullptr,
+                                              std::uint64_t* seen = nullptr);
+  template <class Decide>
+  absl::StatusOr<std::uint64_t> WriteDecided(Collection& collection, std::string_view id,
+                                             Decide&& decide, const RequestId* request,
+                                             std::uint64_t* seen);
 
   // --- Requests
 
@@ -1210,7 +1218,22 @@ template <class Decide>
 absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection& collection,
                                                                      std::string_view id,
                                                                      Decide&& decide,
-                                                                     const RequestId* request) {
+                                                                     const RequestId* request,
+                                                                     std::uint64_t* seen) {
+  std::uint64_t own = 0;
+  if (seen == nullptr) seen = &own;
+  absl::StatusOr<std::uint64_t> written = WriteDecided(collection, id, decide, request, seen);
+  if (!written.ok() && !IsVisible(*seen)) ALOS_RETURN_IF_ERROR(WaitVisible(*seen));
+  return written;
+}
+
+template <class Policies>
+template <class Decide>
+absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDecided(Collection& collection,
+                                                                    std::string_view id,
+                                                                    Decide&& decide,
+                                                                    const RequestId* request,
+                                                                    std::uint64_t* seen) {
   write_rate_.Acquire(1);
   unique_->Prepare(&collection);
   // The note of the request is a second document of the same commit, in a shard of its own.
@@ -1239,6 +1262,7 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection&
   const std::uint64_t previous = shard.FindNewest(collection.id, id, hash);
   ALOS_RETURN_IF_ERROR(shard.CheckDamage(collection.id, id, previous));
   const bool was_live = shard.IsLive(previous);
+  if (previous != 0) *seen = RecordView(shard.log()->At(previous)).header().commit_timestamp;
   Decision decision;
   if (was_live) {
     absl::Status decided;
@@ -2727,6 +2751,7 @@ absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(
   // Documents are found in a snapshot, and changed only if their newest version still matches.
   const auto change_one = [&](std::string_view id) -> absl::Status {
     bool matched = false;
+    std::uint64_t seen = 0;
     ALOS_ASSIGN_OR_RETURN(
         const std::uint64_t timestamp,
         WriteDocument(
@@ -2737,10 +2762,13 @@ absl::StatusOr<UpdateResult> BasicDatabase<Policies>::ChangeMatches(
               matched = true;
               return change(*current, decision);
             },
-            request));
+            request, &seen));
     result.matched += matched;
     result.modified += timestamp != 0;
-    result.commit_timestamp = std::max(result.commit_timestamp, timestamp);
+    // Also what follows from a version that is not visible yet, that nothing matches now, say, is
+    // told when that one is.
+    result.commit_timestamp =
+        std::max({result.commit_timestamp, timestamp, IsVisible(seen) ? std::uint64_t{0} : seen});
     return absl::OkStatus();
   };
   if (ids == nullptr && filter.id_candidates()) ids = &*filter.id_candidates();

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the operations of a database return. A write may be acknowledged to its client once the
-// database says that its commit timestamp is visible; a timestamp of 0 means that nothing was
-// written.
+// database says that its commit timestamp is visible; so may one that wrote nothing because of what
+// it found, whose timestamp is of that. 0: there is nothing to wait for.
 
 #ifndef ALOS_ENGINE_RESULTS_H_
 #define ALOS_ENGINE_RESULTS_H_
