@@ -81,8 +81,8 @@ BUGS = [
         (FILE_H, 'ALOS_RETURN_IF_ERROR(file->Sync());', 'if (!BUG) ALOS_RETURN_IF_ERROR(file->Sync());'),
     ], CRASH, 'EngineCrashTest.Sync'),
     ('rename_not_flushed', 'a replaced file is counted on before its name is durable', [
-        (FILE_H, 'return file_system.SyncDirectory(directory);',
-         'return BUG ? absl::OkStatus() : file_system.SyncDirectory(directory);'),
+        (FILE_H, 'const absl::Status synced = file_system.SyncDirectory(directory);',
+         'const absl::Status synced = BUG ? absl::OkStatus() : file_system.SyncDirectory(directory);'),
     ], CRASH, 'EngineCrashTest.Sync'),
     ('name_of_log_not_flushed', 'a new log is counted on before its name is durable', [
         (DATABASE_H, 'ALOS_RETURN_IF_ERROR(context_.file_system->SyncDirectory(context_.directory));\n  absl::MutexLock lock(&manifest_mutex_);\n  for (const Shard* shard : made)',
