@@ -202,16 +202,17 @@ const std::vector<Group>& Groups() {
        }},
       {"Compaction",
        {
-           DefineMissing<&F::compaction>(
-               "compaction", "", "Reclaim the space of deleted and replaced documents.",
-               "compaction is not in this version: leave the flag out, or set it to false",
-               [](const F& flags) { return flags.compaction; }),
-           DefineMissing<&F::compact_stale_ratio>("compact-stale-ratio", "R",
-                                                  "Compact a shard when this part of it is stale.",
-                                                  "compaction is not in this version", nullptr),
-           DefineMissing<&F::compact_min_size>("compact-min-size", "MB",
-                                               "Leave smaller shards alone.",
-                                               "compaction is not in this version", nullptr),
+           Define<&F::compaction>(
+               "compaction", "",
+               "Give the space of deleted and replaced documents back in the background."),
+           Define<&F::compact_stale_ratio>("compact-stale-ratio", "R",
+                                           "Compact a shard when at least this part of its log is "
+                                           "stale: above 0, at most 1."),
+           Define<&F::compact_min_size>("compact-min-size", "MB",
+                                        "Leave shards with smaller logs alone."),
+           Define<&F::compaction_rate_mb>("compaction-rate-mb", "N",
+                                          "Megabytes of documents that are moved in a second; 0: "
+                                          "as fast as it goes."),
        }},
       {"Others",
        {
@@ -522,6 +523,12 @@ class Parser {
     if (flags.cache_mb > kCacheMbMax) return OutOfRange("cache-mb", flags.cache_mb, 0, kCacheMbMax);
     if (flags.index_memory_mb > kCacheMbMax)
       return OutOfRange("index-memory-mb", flags.index_memory_mb, 0, kCacheMbMax);
+    if (!(flags.compact_stale_ratio > 0 && flags.compact_stale_ratio <= 1))
+      return Error(Where("compact-stale-ratio"), "must be above 0 and at most 1");
+    if (flags.compact_min_size > kCacheMbMax)
+      return OutOfRange("compact-min-size", flags.compact_min_size, 0, kCacheMbMax);
+    if (flags.compaction_rate_mb > kCacheMbMax)
+      return OutOfRange("compaction-rate-mb", flags.compaction_rate_mb, 0, kCacheMbMax);
     if (flags.max_request_mb == 0 || flags.max_request_mb > kMaxRequestMbMax)
       return OutOfRange("max-request-mb", flags.max_request_mb, 1, kMaxRequestMbMax);
     if (flags.threads > 1024) return OutOfRange("threads", flags.threads, 0, 1024);

@@ -52,7 +52,8 @@ struct ServerFlags {
 
   bool compaction = true;
   double compact_stale_ratio = 0.5;
-  std::uint64_t compact_min_size = 64;
+  std::uint64_t compact_min_size = 4;
+  std::uint64_t compaction_rate_mb = 256;
   std::uint64_t max_write_rate = 0;
   std::uint64_t max_offset_cache = 0;
   std::vector<std::string> hook_collections;

@@ -80,6 +80,23 @@ TEST_F(FlagsTest, DefaultsAreThoseThatAreDocumented) {
   EXPECT_EQ(flags.max_write_rate, 0u);
   EXPECT_EQ(flags.max_offset_cache, 0u);
   EXPECT_TRUE(flags.compaction);
+  EXPECT_EQ(flags.compact_stale_ratio, 0.5);
+  EXPECT_EQ(flags.compact_min_size, 4u);
+  EXPECT_EQ(flags.compaction_rate_mb, 256u);
+}
+
+TEST_F(FlagsTest, Compaction) {
+  const ServerFlags flags =
+      Good({"--compact-stale-ratio=0.25", "--compact-min-size=0", "--compaction-rate-mb=0"});
+  EXPECT_EQ(flags.compact_stale_ratio, 0.25);
+  EXPECT_EQ(flags.compact_min_size, 0u);
+  EXPECT_EQ(flags.compaction_rate_mb, 0u);
+  for (const std::string ratio : {"0", "-1", "1.5", "nan"}) {
+    EXPECT_THAT(Bad({"--compact-stale-ratio=" + ratio}), HasSubstr("--compact-stale-ratio"));
+  }
+  EXPECT_THAT(Bad({"--compact-min-size=18446744073709551615"}), HasSubstr("--compact-min-size"));
+  EXPECT_THAT(Bad({"--compaction-rate-mb=18446744073709551615"}),
+              HasSubstr("--compaction-rate-mb"));
 }
 
 TEST_F(FlagsTest, Indexes) {
@@ -292,22 +309,20 @@ TEST_F(FlagsTest, DisableCrcIsRefusedWithSync) {
 }
 
 TEST_F(FlagsTest, WhatThisVersionLacksIsRefusedNotIgnored) {
-  for (const std::string flag :
-       {"--max-offset-cache=1", "--cluster-port=:1", "--compaction", "--compaction=true",
-        "--compact-stale-ratio=0.5", "--compact-min-size=1"}) {
+  for (const std::string flag : {"--max-offset-cache=1", "--cluster-port=:1"}) {
     EXPECT_THAT(Bad({flag}), HasSubstr("in this version")) << flag;
   }
-  for (const std::string flag : {"--max-write-rate=0", "--max-offset-cache=0",
-                                 "--hook-collections=", "--cluster-port=", "--compaction=false"}) {
+  for (const std::string flag :
+       {"--max-write-rate=0", "--max-offset-cache=0", "--hook-collections=", "--cluster-port="}) {
     Good({flag});
   }
   // All at once, and a nearer source can turn one off.
   EXPECT_THAT(
       Bad({"--max-offset-cache=1", "--cluster-port=x:1"}),
       AllOf(HasSubstr("--max-offset-cache: "), HasSubstr("\n"), HasSubstr("--cluster-port: ")));
-  files_["c"] = {"compaction = true"};
-  EXPECT_THAT(Bad({"--config=c"}), HasSubstr("c:1: compaction: compaction is not in this version"));
-  Good({"--config=c", "--nocompaction"});
+  files_["c"] = {"max-offset-cache = 1"};
+  EXPECT_THAT(Bad({"--config=c"}), HasSubstr("c:1: max-offset-cache: "));
+  Good({"--config=c", "--max-offset-cache=0"});
 }
 
 TEST_F(FlagsTest, HelpAndVersionAreAnsweredWhateverElseIsSet) {
@@ -336,9 +351,10 @@ TEST_F(FlagsTest, HelpNamesEveryFlagWithItsDefault) {
                                       "--disable-crc  (false)",
                                       "--max-write-rate=N  (0)",
                                       "--max-offset-cache",
-                                      "--compaction",
-                                      "--compact-stale-ratio",
-                                      "--compact-min-size",
+                                      "--compaction  (true)",
+                                      "--compact-stale-ratio=R  (0.5)",
+                                      "--compact-min-size=MB  (4)",
+                                      "--compaction-rate-mb=N  (256)",
                                       "--hook-collections",
                                       "--cluster-port",
                                       "--config=FILE"}) {

@@ -106,6 +106,10 @@ absl::Status Serve(ServerFlags flags, absl::Time start, StopSignal& stop_signal)
       flags.index_memory_mb != 0 ? flags.index_memory_mb << 20
                                  : static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
                                        static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 2;
+  engine_options.compaction = flags.compaction;
+  engine_options.compact_stale_ratio = flags.compact_stale_ratio;
+  engine_options.compact_bytes_min = flags.compact_min_size << 20;
+  engine_options.compaction_rate_bytes = flags.compaction_rate_mb << 20;
   engine_options.flush_interval = absl::Milliseconds(flags.flush_interval_ms);
   engine_options.max_write_rate = flags.max_write_rate;
   engine_options.hook_collections = flags.hook_collections;

@@ -65,8 +65,9 @@ enum class SimulatedOperation {
   kListDirectory,
   kExists,
   kLock,
+  kPunchHole,
 };
-inline constexpr std::size_t kSimulatedOperationCount = 16;
+inline constexpr std::size_t kSimulatedOperationCount = 17;
 
 enum class SimulatedFault { kOnce, kForever };
 
@@ -145,7 +146,9 @@ class SimulatedFile {
 
   absl::StatusOr<std::size_t> ReadAt(std::uint64_t offset, absl::Span<char> out) const;
   absl::Status WriteAt(std::uint64_t offset, std::string_view bytes);
-  absl::Status Allocate(std::uint64_t size);
+  absl::Status Allocate(std::uint64_t size) { return AllocateRange(0, size); }
+  absl::Status AllocateRange(std::uint64_t from, std::uint64_t to);
+  absl::Status PunchHole(std::uint64_t offset, std::uint64_t size);
   absl::Status Truncate(std::uint64_t size);
   absl::StatusOr<std::uint64_t> Size() const;
   absl::Status Sync();
@@ -201,6 +204,7 @@ class SimulatedLock {
 //   reads give the new bytes, later calls of Sync succeed, and the disk has the old bytes, until
 //   they are written again: by WriteAt with any bytes, through a mapping with other bytes (a store
 //   that changes nothing is not seen). That is what Linux does.
+// * A hole that is not synced survives per sector, as zeros that were written would.
 // * Space is given out in blocks of 4,096 bytes. A hole that is stored to through a mapping takes
 // its
 //   block when it is noticed, at Sync: see unallocated_stores().
@@ -684,6 +688,18 @@ struct SimulatedDisk {
     if (keep < inode.blocks.size()) inode.blocks.resize(keep);
   }
 
+  // Those that are whole in [begin, end).
+  void GiveBlocks(SimulatedInode& inode, std::uint64_t begin, std::uint64_t end)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    const std::uint64_t last = std::min<std::uint64_t>(end / kBlock, inode.blocks.size());
+    for (std::uint64_t block = (begin + kBlock - 1) / kBlock; block < last; ++block) {
+      if (!inode.blocks[block]) continue;
+      inode.blocks[block] = false;
+      --inode.block_count;
+      --used_blocks;
+    }
+  }
+
   // ---- Contents ----
 
   // Calls visit(sector index, bytes now, bytes on the disk) for every sector of the file that is
@@ -768,10 +784,12 @@ struct SimulatedDisk {
   }
 
   // Space for what came through mappings. A full disk is not told here: it has long been a SIGBUS.
-  void NoticeStore(SimulatedInode& inode, std::uint64_t sector)
+  // Zeros are a hole's own.
+  void NoticeStore(SimulatedInode& inode, std::uint64_t sector, std::string_view now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     const std::uint64_t block = sector * kSector / kBlock;
     if (block < inode.blocks.size() && inode.blocks[block]) return;
+    if (now.find_first_not_of('\0') == now.npos) return;
     ++unallocated_stores;
     if (inode.blocks.size() <= block) inode.blocks.resize(block + 1);
     inode.blocks[block] = true;
@@ -783,7 +801,7 @@ struct SimulatedDisk {
     std::vector<std::pair<std::uint64_t, std::string>> writes;
     ForEachDirtySector(inode, [&](std::uint64_t sector, std::string_view now, std::string_view) {
       mutex.AssertHeld();
-      NoticeStore(inode, sector);
+      NoticeStore(inode, sector, now);
       if (!IsForgotten(inode, sector, now)) writes.emplace_back(sector, now);
     });
     inode.durable.resize(inode.live.size());
@@ -986,18 +1004,36 @@ inline absl::Status SimulatedFile::WriteAt(std::uint64_t offset, std::string_vie
   return status;
 }
 
-inline absl::Status SimulatedFile::Allocate(std::uint64_t size) {
+inline absl::Status SimulatedFile::AllocateRange(std::uint64_t from, std::uint64_t size) {
   disk_->Observe(SimulatedOperation::kAllocate, path_);
   absl::MutexLock lock(&disk_->mutex);
   ALOS_RETURN_IF_ERROR(disk_->Begin(SimulatedOperation::kAllocate, "allocate", path_));
   if (!writable_) return testing_internal::ReadOnlyError("allocate", path_);
   ALOS_RETURN_IF_ERROR(base_internal::CheckFileRange(0, size, "allocate", path_));
   if (!inode_->live.CanResize(size)) return PosixError(ENOMEM, "allocate", path_);
-  if (!disk_->TakeBlocks(*inode_, 0, size)) return PosixError(ENOSPC, "allocate", path_);
+  if (!disk_->TakeBlocks(*inode_, from, size)) return PosixError(ENOSPC, "allocate", path_);
   if (size > inode_->live.size()) {
     inode_->MarkDirty(inode_->live.size(), size);
     inode_->live.Resize(size);
   }
+  return absl::OkStatus();
+}
+
+inline absl::Status SimulatedFile::PunchHole(std::uint64_t offset, std::uint64_t size) {
+  constexpr std::string_view kName = "punch a hole into";
+  disk_->Observe(SimulatedOperation::kPunchHole, path_);
+  absl::MutexLock lock(&disk_->mutex);
+  ALOS_RETURN_IF_ERROR(disk_->Begin(SimulatedOperation::kPunchHole, kName, path_));
+  if (!writable_) return testing_internal::ReadOnlyError(kName, path_);
+  ALOS_RETURN_IF_ERROR(base_internal::CheckFileRange(offset, size, kName, path_));
+  if (offset % kFileBlockBytes != 0 || size % kFileBlockBytes != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(kName, " \"", path_, "\": no whole blocks"));
+  }
+  const std::uint64_t end = std::min(offset + size, inode_->live.size());
+  if (offset >= end) return absl::OkStatus();
+  std::memset(inode_->live.data() + offset, 0, end - offset);
+  inode_->MarkDirty(offset, end);
+  disk_->GiveBlocks(*inode_, offset, end);
   return absl::OkStatus();
 }
 
@@ -1302,6 +1338,13 @@ inline std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::Crash(
       }
       copy->blocks = inode->blocks;
       copy->blocks.resize((size + kBlockBytes - 1) / kBlockBytes, true);
+      // A hole that did not come to pass.
+      for (std::size_t block = 0; block < copy->blocks.size(); ++block) {
+        if (copy->blocks[block]) continue;
+        const std::string_view bytes =
+            std::string_view(copy->durable).substr(block * kBlockBytes, kBlockBytes);
+        copy->blocks[block] = bytes.find_first_not_of('\0') != bytes.npos;
+      }
       copy->block_count =
           static_cast<std::uint64_t>(std::count(copy->blocks.begin(), copy->blocks.end(), true));
       after->used_blocks += copy->block_count;

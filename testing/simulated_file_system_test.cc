@@ -436,6 +436,7 @@ TEST(SimulatedFaultTest, EveryKindOfOperationCanBeMadeToFail) {
       {SimulatedOperation::kListDirectory, [&] { return disk.ListDirectory("/").status(); }},
       {SimulatedOperation::kExists, [&] { return disk.Exists("file").status(); }},
       {SimulatedOperation::kLock, [&] { return disk.LockFile("LOCK").status(); }},
+      {SimulatedOperation::kPunchHole, [&] { return file->PunchHole(0, 4096); }},
   };
   ASSERT_EQ(operations.size(), kSimulatedOperationCount);
   for (const auto& [kind, operation] : operations) {
@@ -515,6 +516,41 @@ TEST(SimulatedFaultTest, AFullDiskSaysSoAndWorksAgainWhenThereIsRoom) {
   ALOS_CHECK_OK(other->Truncate(4096));
   EXPECT_EQ(disk.used_bytes(), 4096u);
   EXPECT_EQ(disk.Crash(kKeepAll)->used_bytes(), 4096u);
+}
+
+// A hole that was not synced may be there or not, sector by sector; a synced one is. Its space is
+// free at once, and taken again by whoever writes there.
+TEST(SimulatedFaultTest, HolesGiveSpaceBackAndAreDurableOnceSynced) {
+  SimulatedFileSystem disk(3);
+  disk.SetCapacityBytes(6 * 4096);
+  auto file = *disk.Open("file", OpenMode::kCreate);
+  ASSERT_TRUE(file->WriteAt(0, std::string(4 * 4096, 'x')).ok());
+  ASSERT_TRUE(file->Sync().ok());
+  ASSERT_TRUE(disk.SyncDirectory("/").ok());
+  EXPECT_EQ(disk.used_bytes(), 4u * 4096);
+  ASSERT_TRUE(file->PunchHole(4096, 2 * 4096).ok());
+  EXPECT_EQ(disk.used_bytes(), 2u * 4096);
+  bool any_old = false;
+  bool any_zero = false;
+  for (int i = 0; i < 50; ++i) {
+    auto after = disk.Crash();
+    const std::string bytes = Load(*after, "file");
+    ASSERT_EQ(bytes.size(), 4u * 4096);
+    for (std::size_t at = 0; at < bytes.size(); ++at) {
+      const bool in_hole = at >= 4096 && at < 3 * 4096;
+      ASSERT_TRUE(bytes[at] == 'x' || (in_hole && bytes[at] == '\0')) << at;
+      any_old = any_old || (in_hole && bytes[at] == 'x');
+      any_zero = any_zero || bytes[at] == '\0';
+    }
+  }
+  EXPECT_TRUE(any_old);
+  EXPECT_TRUE(any_zero);
+  ASSERT_TRUE(file->Sync().ok());
+  EXPECT_EQ(Load(*disk.Crash(), "file").substr(4096, 2 * 4096), std::string(2 * 4096, '\0'));
+  EXPECT_EQ(disk.Crash()->used_bytes(), 2u * 4096);
+  EXPECT_EQ(disk.unallocated_stores(), 0u);
+  ASSERT_TRUE(file->WriteAt(4096, std::string(4096, 'y')).ok());
+  EXPECT_EQ(disk.used_bytes(), 3u * 4096);
 }
 
 TEST(SimulatedFaultTest, StoresIntoHolesAreNoticed) {

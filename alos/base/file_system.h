@@ -39,6 +39,7 @@
 //                        message says which, and what to do. Nothing was changed that a retry after
 //                        freeing the resource could not continue from.
 //   kDataLoss            the device failed (EIO)
+//   kUnimplemented       the file system cannot do it at all
 //   kFailedPrecondition  read-only file system; a lock that another process holds; wrong kind of
 //   file kInvalidArgument     a size or an offset no file can have, or outside of what the file has
 // After a failed WriteAt the range may hold any mixture of old and new bytes.
@@ -70,6 +71,9 @@ enum class OpenMode {
 
 // Offsets and sizes of files are below this.
 inline constexpr std::uint64_t kFileSizeBytesMax = std::uint64_t{1} << 62;
+
+// What space is given back in: PunchHole takes multiples of it.
+inline constexpr std::uint64_t kFileBlockBytes = 4096;
 
 // A part of the address space set aside for one file, of which a prefix shows the file's bytes.
 // Destroying it unmaps. A page of the prefix that the device cannot read reads as zeros from then
@@ -105,6 +109,13 @@ concept File =
       // zero: after that neither WriteAt nor a store through a Mapping below n runs out of space.
       // Never shrinks. On an error the size is what it was.
       { file.Allocate(n) } -> std::same_as<absl::Status>;
+      // The same for [n, n2) only: a hole below n stays one. REQUIRES: n <= n2.
+      { file.AllocateRange(n, n) } -> std::same_as<absl::Status>;
+      // Gives the space of n2 bytes at offset n back to the device: they read as zeros, also
+      // through mappings, and the size stays. Both are multiples of kFileBlockBytes; what is beyond
+      // the file's end is left out. Durable after Sync(); until then each sector is what it was or
+      // zeros. kUnimplemented where files cannot have holes: nothing changed.
+      { file.PunchHole(n, n) } -> std::same_as<absl::Status>;
       // Sets the size to n; added bytes read as zeros and have no space set aside. REQUIRES: no
       // Mapping has mapped_bytes() > n (a touch beyond the end would be a SIGBUS).
       { file.Truncate(n) } -> std::same_as<absl::Status>;

@@ -91,7 +91,9 @@ class PosixFile {
   absl::Status WriteAt(std::uint64_t offset, std::string_view bytes);
   // fallocate(2). Where the file system has none, zeros are written from the present end on: holes
   // that Truncate left below it stay holes there.
-  absl::Status Allocate(std::uint64_t size);
+  absl::Status Allocate(std::uint64_t size) { return AllocateRange(0, size); }
+  absl::Status AllocateRange(std::uint64_t from, std::uint64_t to);
+  absl::Status PunchHole(std::uint64_t offset, std::uint64_t size);  // fallocate(2), too
   absl::Status Truncate(std::uint64_t size);
   absl::StatusOr<std::uint64_t> Size() const;
   absl::Status Sync();  // fdatasync(2)
@@ -350,15 +352,16 @@ inline absl::Status PosixFile::WriteZeros(std::uint64_t from, std::uint64_t to) 
   return absl::OkStatus();
 }
 
-inline absl::Status PosixFile::Allocate(std::uint64_t size) {
+inline absl::Status PosixFile::AllocateRange(std::uint64_t from, std::uint64_t to) {
   ALOS_RETURN_IF_ERROR(CheckWritable("allocate"));
-  ALOS_RETURN_IF_ERROR(base_internal::CheckFileRange(0, size, "allocate", path_));
-  if (size == 0) return absl::OkStatus();  // fallocate refuses a length of 0.
+  ALOS_RETURN_IF_ERROR(base_internal::CheckFileRange(0, to, "allocate", path_));
+  if (from >= to) return absl::OkStatus();  // fallocate refuses a length of 0.
   ALOS_ASSIGN_OR_RETURN(const std::uint64_t old_size, Size());
   absl::Status status;
   if (has_fallocate_.load(std::memory_order_relaxed)) {
-    const int result = base_internal::RetryOnInterrupt(
-        [&] { return ::fallocate(descriptor_, 0, 0, static_cast<off_t>(size)); });
+    const int result = base_internal::RetryOnInterrupt([&] {
+      return ::fallocate(descriptor_, 0, static_cast<off_t>(from), static_cast<off_t>(to - from));
+    });
     if (result == 0) return absl::OkStatus();
     if (errno != EOPNOTSUPP && errno != ENOSYS) {
       status = PosixError(errno, "allocate", path_);
@@ -366,7 +369,7 @@ inline absl::Status PosixFile::Allocate(std::uint64_t size) {
       has_fallocate_.store(false, std::memory_order_relaxed);
     }
   }
-  if (status.ok() && old_size < size) status = WriteZeros(old_size, size);
+  if (status.ok() && old_size < to) status = WriteZeros(old_size, to);
   if (!status.ok()) {
     // Give back what was taken before the space ran out. Nobody can have mapped it: Extend and
     // Allocate are serialised by the caller. The first error is the one to report.
@@ -374,6 +377,29 @@ inline absl::Status PosixFile::Allocate(std::uint64_t size) {
     if (reached.ok() && *reached > old_size) Truncate(old_size).IgnoreError();
   }
   return status;
+}
+
+inline absl::Status PosixFile::PunchHole(std::uint64_t offset, std::uint64_t size) {
+  ALOS_RETURN_IF_ERROR(CheckWritable("punch a hole into"));
+  ALOS_RETURN_IF_ERROR(base_internal::CheckFileRange(offset, size, "punch a hole into", path_));
+  if (offset % kFileBlockBytes != 0 || size % kFileBlockBytes != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("punch a hole into \"", path_, "\": ", size,
+                                                   " bytes at offset ", offset,
+                                                   " are no whole blocks"));
+  }
+  if (size == 0) return absl::OkStatus();
+  const int result = base_internal::RetryOnInterrupt([&] {
+    return ::fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                       static_cast<off_t>(offset), static_cast<off_t>(size));
+  });
+  if (result == 0) return absl::OkStatus();
+  if (errno == EOPNOTSUPP || errno == ENOSYS) {
+    return absl::UnimplementedError(
+        absl::StrCat("punch a hole into \"", path_,
+                     "\": this file system cannot give the space of a part of a file back; use "
+                     "ext4, XFS, Btrfs or tmpfs"));
+  }
+  return PosixError(errno, "punch a hole into", path_);
 }
 
 inline absl::Status PosixFile::Truncate(std::uint64_t size) {

@@ -182,6 +182,18 @@ class PrivateFile {
     if (!bytes.empty()) std::memcpy(node_->data() + offset, bytes.data(), bytes.size());
     return absl::OkStatus();
   }
+  absl::Status AllocateRange(std::uint64_t, std::uint64_t size) { return Allocate(size); }
+  absl::Status PunchHole(std::uint64_t offset, std::uint64_t size) {
+    ALOS_RETURN_IF_ERROR(CheckWritable("punch a hole into"));
+    ALOS_RETURN_IF_ERROR(base_internal::CheckFileRange(offset, size, "punch a hole into", path_));
+    if (offset % kFileBlockBytes != 0 || size % kFileBlockBytes != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("punch a hole into \"", path_, "\": no whole blocks"));
+    }
+    const std::uint64_t end = std::min(offset + size, node_->size());
+    if (offset < end) std::memset(node_->data() + offset, 0, end - offset);
+    return absl::OkStatus();
+  }
   absl::Status Allocate(std::uint64_t size) {
     ALOS_RETURN_IF_ERROR(CheckWritable("allocate"));
     ALOS_RETURN_IF_ERROR(base_internal::CheckFileRange(0, size, "allocate", path_));

@@ -24,6 +24,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -50,6 +51,7 @@
 #include "alos/engine/explain.h"
 #include "alos/engine/internal/change_reader.h"
 #include "alos/engine/internal/collections.h"
+#include "alos/engine/internal/compactor.h"
 #include "alos/engine/internal/cursor_table.h"
 #include "alos/engine/internal/describe_id.h"
 #include "alos/engine/internal/index_group.h"
@@ -275,6 +277,18 @@ class BasicDatabase {
   // Checkpoint() if enough was written since the last one.
   absl::Status CheckpointIfDue();
 
+  // Gives the space of what was deleted and replaced back, of all shards with something stale, and
+  // returns when that is done. Nobody waits for it but writers, for less than a millisecond at a
+  // time. What an open snapshot, or one that EngineOptions::history_retention keeps, still needs is
+  // given back later; `patience`: how long to wait for that.
+  // Errors: those of a shard, the others being done: kDataLoss for a damaged record (it and what is
+  // behind it stay), kResourceExhausted for a disk without room for what is to be moved (what was
+  // moved by then is given back, so try again), kUnimplemented for a file system without holes.
+  absl::StatusOr<CompactionResult> Compact(absl::Duration patience = absl::Seconds(10));
+  // The same for shards that are due by the options, as long as `go_on` says so. The engine calls
+  // it.
+  absl::Status CompactIfDue(absl::FunctionRef<bool()> go_on);
+
   // --- Transactions
 
   std::unique_ptr<Transaction> BeginTransaction(const TransactionOptions& options = {}) {
@@ -337,6 +351,7 @@ class BasicDatabase {
   using Collection = engine_internal::Collection;
   using StoredBody = engine_internal::StoredBody;
   using DurabilityLog = typename Policies::Durability::template Log<FileSystem>;
+  using Compactor = engine_internal::Compactor<Policies>;
   using Indexer = engine_internal::Indexer<Policies>;
   using IndexReader = engine_internal::IndexReader<Policies>;
   using IndexState = engine_internal::IndexState;
@@ -587,6 +602,8 @@ class BasicDatabase {
   static constexpr int kListPositionBits = 24;
   static constexpr std::size_t kListedMatchesMax = 1'000'000;
   static constexpr std::size_t kAutomaticIndexesMax = 64;
+  // It comes again in a second.
+  static constexpr absl::Duration kCompactionPatience = absl::Milliseconds(100);
   static constexpr std::size_t kIndexPathsMax = 16;
   // A filter and a sort that together look at so much, so many times, get an index of their own.
   static constexpr std::uint64_t kCostlySortMin = 4096;
@@ -645,6 +662,7 @@ class BasicDatabase {
   std::unique_ptr<DurabilityLog> durability_;
   // Its threads read the shards.
   std::unique_ptr<Indexer> indexer_;
+  std::unique_ptr<Compactor> compactor_;
 };
 
 // The `_id` and bytes of a document about to be inserted.
@@ -767,6 +785,8 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
                       Log* log = shards_[record.shard]->log();
                       // A record of a file that was rewritten since is in the new file already.
                       if (log->generation() != record.generation) return absl::OkStatus();
+                      // Compacted away since: nothing of it is left to be said.
+                      if (record.offset < log->begin()) return absl::OkStatus();
                       durable_ends[record.shard] = record.offset + record.bytes.size();
                       return log->Restore(record.offset, record.bytes);
                     }));
@@ -803,6 +823,12 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
       if (checkpoint)
         transactions_complete_until =
             std::max(transactions_complete_until, checkpoint->transactions_complete_until);
+    }
+    // Of transactions up to there some records may have been compacted away.
+    for (const auto& each : shards_) {
+      if (each->log() != nullptr)
+        transactions_complete_until =
+            std::max(transactions_complete_until, each->log()->stored_begin().complete_until);
     }
     Shard& shard = *shards_[i];
     absl::MutexLock lock(&shard.writer());
@@ -932,6 +958,12 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
     if (!stored.ok())
       ALOS_LOG(kWarning) << context_.directory << ": the recovery report: " << stored;
   }
+  std::uint64_t floor = 0;
+  for (const auto& shard : shards_) {
+    if (shard->log() != nullptr)
+      floor = std::max(floor, shard->log()->stored_begin().complete_until);
+  }
+  snapshots_.Restore(floor);
 
   DurabilityOptions options;
   options.directory = context_.directory;
@@ -950,6 +982,30 @@ absl::Status BasicDatabase<Policies>::RecoverShards() {
   indexer_ = std::make_unique<Indexer>(&context_, &shards_, indexer_options,
                                        [this] { return durability_->visible_timestamp(); });
   unique_ = std::make_unique<engine_internal::UniqueEnforcer<Policies>>(&context_, &shards_);
+  engine_internal::CompactorHooks hooks;
+  hooks.live_collections = [this] {
+    absl::MutexLock lock(&manifest_mutex_);
+    return collections_.LiveIds();
+  };
+  hooks.wait_visible = [this](std::uint64_t timestamp) { return WaitVisible(timestamp); };
+  hooks.sync_shards = [this]() -> absl::Status {
+    // The policy's own flush comes first: if the shards' fails there, it knows.
+    ALOS_RETURN_IF_ERROR(durability_->Flush());
+    return SyncShards();
+  };
+  hooks.announce = [this]() -> absl::Status {
+    absl::MutexLock lock(&manifest_mutex_);
+    if (manifest_.has_compacted_logs) return absl::OkStatus();
+    manifest_.has_compacted_logs = true;
+    const absl::Status written = WriteManifest();
+    if (!written.ok()) manifest_.has_compacted_logs = false;
+    return written;
+  };
+  compactor_ = std::make_unique<Compactor>(
+      &context_, &shards_, durability_.get(), indexer_.get(), &snapshots_,
+      engine_internal::CompactorOptions{options_.compact_stale_ratio, options_.compact_bytes_min,
+                                        options_.compaction_rate_bytes},
+      std::move(hooks));
   return LoadIndexes();
 }
 
@@ -1039,6 +1095,7 @@ template <class Policies>
 absl::Status BasicDatabase<Policies>::Checkpoint() {
   absl::MutexLock checkpoint_lock(&checkpoint_mutex_);
   std::vector<std::pair<Shard*, PrimaryCheckpoint>> captured;
+  std::vector<std::uint64_t> log_begins(shards_.size(), 0);
   std::uint64_t newest = 0;
   typename Indexer::Captured indexes = indexer_->Capture();
   std::vector<std::uint64_t> ends;
@@ -1047,6 +1104,7 @@ absl::Status BasicDatabase<Policies>::Checkpoint() {
     ends.push_back(shard->log() == nullptr ? 0 : shard->log()->end());
     if (std::optional<PrimaryCheckpoint> checkpoint = shard->CaptureCheckpoint()) {
       newest = std::max(newest, checkpoint->newest_timestamp);
+      log_begins[shard->number()] = shard->log()->begin();
       captured.emplace_back(shard.get(), *std::move(checkpoint));
     }
   }
@@ -1062,7 +1120,7 @@ absl::Status BasicDatabase<Policies>::Checkpoint() {
     ALOS_RETURN_IF_ERROR(ReplaceFile(*context_.file_system, context_.directory,
                                      shard->FileName("sidx"), EncodePrimaryCheckpoint(checkpoint)));
     absl::MutexLock lock(&shard->writer());
-    shard->CheckpointWritten(checkpoint.log_end);
+    shard->CheckpointWritten(checkpoint.log_end, log_begins[shard->number()]);
   }
   return indexer_->Store(std::move(indexes));
 }
@@ -1079,6 +1137,20 @@ absl::Status BasicDatabase<Policies>::CheckpointIfDue() {
   cursors_.Expire();
   snapshots_.Tick(ReadTimestamp());
   return pending < options_.checkpoint_bytes ? absl::OkStatus() : Checkpoint();
+}
+
+template <class Policies>
+absl::StatusOr<CompactionResult> BasicDatabase<Policies>::Compact(absl::Duration patience) {
+  const engine_internal::CompactorStatistics before = compactor_->statistics();
+  ALOS_RETURN_IF_ERROR(compactor_->Run(true, patience, [] { return true; }));
+  const engine_internal::CompactorStatistics after = compactor_->statistics();
+  return CompactionResult{after.bytes_back - before.bytes_back,
+                          after.bytes_moved - before.bytes_moved, after.waiting_shards};
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::CompactIfDue(absl::FunctionRef<bool()> go_on) {
+  return compactor_->Run(false, kCompactionPatience, go_on);
 }
 
 template <class Policies>
@@ -2085,8 +2157,10 @@ bool BasicDatabase<Policies>::IsQuick(std::string_view collection, const Filter&
     std::uint64_t tail = 0;
     for (std::size_t i = 0; i < shards_.size(); ++i) {
       const auto* log = shards_[i]->log();
-      const std::uint64_t from = i < state.shard_ends.size() ? state.shard_ends[i] : 0;
-      if (log != nullptr && log->end() > from) tail += log->end() - from;
+      if (log == nullptr) continue;
+      const std::uint64_t from =
+          std::max(i < state.shard_ends.size() ? state.shard_ends[i] : 0, log->begin());
+      if (log->end() > from) tail += log->end() - from;
     }
     if (tail > kQuickTailBytesMax) return false;
   }
@@ -2606,8 +2680,11 @@ absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
   const auto guard = context_.epochs->Enter();
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindCollection(collection));
   engine_internal::ScanCursor position;
+  SnapshotRegistry::Pin pin;
   if (cursor.empty()) {
-    position.timestamp = read_timestamp.value_or(durability_->visible_timestamp());
+    // Pinned, so that it can be leased in the end.
+    pin = read_timestamp ? std::move(first_pin) : PinNewest();
+    position.timestamp = pin.timestamp();
     position.collection = found == nullptr ? 0 : found->id;
     // What an index finds is kept as a list of places; a long list is no better than a scan.
     if (found != nullptr && !filter.id_candidates()) {
@@ -2633,7 +2710,6 @@ absl::StatusOr<std::string> BasicDatabase<Policies>::FindBatch(
     }
   }
   if (found == nullptr) return std::string();
-  SnapshotRegistry::Pin pin;
   if (!cursor.empty()) {
     ALOS_ASSIGN_OR_RETURN(pin, PinSnapshot(position.timestamp));
   }
@@ -3297,6 +3373,12 @@ absl::Status BasicDatabase<Policies>::ReadLog(std::uint32_t shard, std::uint64_t
         absl::StrCat("the log of shard ", shard, " has no ", bytes, " bytes at offset ", offset));
   }
   out->append(log->At(offset), bytes);
+  // The header says where the log begins, and says so before what lies before that is gone: what is
+  // read of it last is true of what was read before.
+  if (offset < Log::kFirstRecordOffset) {
+    const std::uint64_t again = std::min(bytes, Log::kFirstRecordOffset - offset);
+    out->replace(out->size() - bytes, again, log->At(offset), again);
+  }
   return absl::OkStatus();
 }
 
@@ -3358,20 +3440,25 @@ std::string BasicDatabase<Policies>::Stats() {
   std::uint64_t stale_bytes = 0;
   std::uint64_t index_bytes = 0;
   std::uint64_t files = 0;
+  absl::flat_hash_set<std::uint32_t> live_collections;
+  {
+    absl::MutexLock lock(&manifest_mutex_);
+    live_collections = collections_.LiveIds();
+  }
   CacheStatistics cache;
   std::uint64_t cache_bytes = 0;
   for (const auto& shard : shards_) {
     absl::MutexLock lock(&shard->writer());
     index_bytes += shard->index_bytes();
-    stale_bytes += shard->stale_bytes();
+    stale_bytes += shard->usage(live_collections).stale_bytes();
     const CacheStatistics statistics = shard->cache().statistics();
     cache.hits += statistics.hits;
     cache.misses += statistics.misses;
     cache_bytes += shard->cache().used_bytes();
     if (const Log* log = shard->log()) {
       ++files;
-      log_bytes += log->end();
-      file_bytes += log->file_size();
+      log_bytes += log->end() - log->begin();
+      file_bytes += log->file_size() - (log->begin() / kFileBlockBytes) * kFileBlockBytes;
     }
   }
   std::string out;
@@ -3429,6 +3516,19 @@ std::string BasicDatabase<Policies>::Stats() {
   put("scrub_damaged_records", scrub_damaged_.load(std::memory_order_relaxed));
   builder.Key("scrub_finished");
   builder.Int(scrub_finished_seconds_.load(std::memory_order_relaxed));
+  const engine_internal::CompactorStatistics compaction = compactor_->statistics();
+  builder.Key("compaction");
+  builder.StartDocument();
+  builder.Key("running_shard");
+  builder.Int(compaction.running_shard);
+  put("runs", compaction.runs);
+  put("bytes_given_back", compaction.bytes_back);
+  put("bytes_moved", compaction.bytes_moved);
+  put("waiting_shards", compaction.waiting_shards);
+  put("longest_pause_microseconds", compaction.longest_pause_microseconds);
+  builder.Key("last_error");
+  builder.String(compaction.last_error);
+  builder.EndDocument();
   builder.Key("sync_mode");
   builder.String(Policies::Durability::kName);
   builder.Key("health");

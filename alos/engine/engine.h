@@ -73,6 +73,8 @@ class BasicEngine {
       engine->scrubber_ = std::thread([raw = engine.get()] { raw->Scrub(); });
     if (engine->options_.hook != nullptr && !engine->options_.hook_collections.empty())
       engine->hook_ = std::thread([raw = engine.get()] { raw->TellHook(); });
+    if (engine->options_.compaction)
+      engine->compaction_ = std::thread([raw = engine.get()] { raw->Compact(); });
     return engine;
   }
 
@@ -156,6 +158,11 @@ class BasicEngine {
         !engine_internal::HasCodecLevel<typename Policies::Codecs>(options.compression_level)) {
       return absl::InvalidArgumentError(absl::StrCat(
           "no codec of this build has the compression level ", options.compression_level));
+    }
+    if (!(options.compact_stale_ratio > 0 && options.compact_stale_ratio <= 1)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the stale ratio of compaction must be above 0 and at most 1, not ",
+                       options.compact_stale_ratio));
     }
     return absl::OkStatus();
   }
@@ -309,6 +316,27 @@ class BasicEngine {
     }
   }
 
+  // Compacts what is due, looked at once a second.
+  void Compact() {
+    const auto go_on = [this] {
+      absl::MutexLock lock(&stop_mutex_);
+      return !stop_;
+    };
+    while (true) {
+      {
+        absl::MutexLock lock(&stop_mutex_);
+        if (stop_mutex_.AwaitWithTimeout(absl::Condition(&stop_), absl::Seconds(1))) return;
+      }
+      std::vector<Database*> databases;
+      {
+        absl::ReaderMutexLock lock(&mutex_);
+        for (const auto& [name, database] : databases_) databases.push_back(database.get());
+      }
+      // Errors are in its log, and in the database's statistics.
+      for (Database* database : databases) database->CompactIfDue(go_on).IgnoreError();
+    }
+  }
+
   void StopMaintenance() {
     {
       absl::MutexLock lock(&stop_mutex_);
@@ -318,6 +346,7 @@ class BasicEngine {
     if (expiry_.joinable()) expiry_.join();
     if (scrubber_.joinable()) scrubber_.join();
     if (hook_.joinable()) hook_.join();
+    if (compaction_.joinable()) compaction_.join();
   }
 
   FileSystem* const file_system_;
@@ -334,6 +363,7 @@ class BasicEngine {
   std::thread expiry_;
   std::thread scrubber_;
   std::thread hook_;
+  std::thread compaction_;
 };
 
 // The engine with the first durability policy of the build: `async` by default.

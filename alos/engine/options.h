@@ -82,6 +82,14 @@ struct EngineOptions {
   // Zero: never. The first time after an hour, or the interval if that is less.
   absl::Duration scrub_interval = absl::Hours(24);
   std::uint64_t scrub_bytes_per_second = std::uint64_t{32} << 20;  // 0: as fast as it can
+  // The space of what was deleted and replaced is given back in the background.
+  bool compaction = true;
+  // Of a shard whose log is at least so large (a part of which is stale) ...
+  std::uint64_t compact_bytes_min = std::uint64_t{4} << 20;
+  // ... and at least this part of it is stale.
+  double compact_stale_ratio = 0.5;
+  // How many bytes are moved in a second meanwhile; 0: as fast as it goes.
+  std::uint64_t compaction_rate_bytes = std::uint64_t{256} << 20;
   // A checkpoint of the primary index is written when so much has been appended since the last one.
   std::uint64_t checkpoint_bytes = std::uint64_t{256} << 20;
 };

@@ -66,6 +66,13 @@ struct FindQuery {
   bool force_scan = false;
 };
 
+struct CompactionResult {
+  std::uint64_t bytes_back = 0;   // given back to the file system
+  std::uint64_t bytes_moved = 0;  // live documents that were written once more
+  // Shards that are done but for space that old snapshots still need: it is given back later.
+  std::uint64_t waiting_shards = 0;
+};
+
 }  // namespace alos
 
 #endif  // ALOS_ENGINE_RESULTS_H_

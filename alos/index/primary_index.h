@@ -9,6 +9,9 @@
 //   bits 63..44   the top 20 bits of the key's hash
 //   bits 43..0    log offset / 8; a slot of zero is empty (no record lies at offset 0)
 //
+// A slot of one, offset 8, where no record lies either, had a key that was removed: look-ups go on
+// behind it.
+//
 // Keys are not stored: the record at the offset has the id. So a document costs 8 bytes divided by
 // the load factor (0.35 to 0.7), and a lookup one cache miss here and one in the log.
 
@@ -27,8 +30,8 @@
 
 namespace alos {
 
-// Threads: Put and Reset belong to the shard's writer role; Find may be called by any thread at any
-// time inside a guard of `epochs`, takes no lock and never waits.
+// Threads: Put, Remove and Reset belong to the shard's writer role; Find, Holds and VisitBelow may
+// be called by any thread at any time inside a guard of `epochs`, take no lock and never wait.
 // Durability: none of its own; alos/index/primary_checkpoint.h stores and loads it.
 class PrimaryIndex {
  public:
@@ -48,8 +51,32 @@ class PrimaryIndex {
     for (std::uint64_t i = hash & table.mask;; i = (i + 1) & table.mask) {
       const std::uint64_t slot = table.slots[i].load(std::memory_order_acquire);
       if (slot == 0) return 0;
-      if ((slot ^ hash) >> kOffsetBits == 0 && matches(Offset(slot))) return Offset(slot);
+      if ((slot ^ hash) >> kOffsetBits == 0 && IsUsed(slot) && matches(Offset(slot)))
+        return Offset(slot);
     }
+  }
+
+  // Whether `offset` is the newest record of its key, whose hash this is. Cost: no look at records.
+  bool Holds(std::uint64_t hash, std::uint64_t offset) const {
+    const Table& table = *table_.load(std::memory_order_acquire);
+    for (std::uint64_t i = hash & table.mask;; i = (i + 1) & table.mask) {
+      const std::uint64_t slot = table.slots[i].load(std::memory_order_acquire);
+      if (slot == 0) return false;
+      if (slot == Slot(hash, offset)) return true;
+    }
+  }
+
+  // Calls `visit(offset)` for the records below `offset_max` that are the newest of their keys, in
+  // the order of the table from slot *position on, until it returns false; then *position is where
+  // to go on. False at the end. When the table is rebuilt between two calls, some may be left out.
+  template <class Visit>
+  bool VisitBelow(std::uint64_t offset_max, std::uint64_t* position, Visit&& visit) const {
+    const Table& table = *table_.load(std::memory_order_acquire);
+    while (*position <= table.mask) {
+      const std::uint64_t slot = table.slots[(*position)++].load(std::memory_order_acquire);
+      if (IsUsed(slot) && Offset(slot) < offset_max && !visit(Offset(slot))) return true;
+    }
+    return false;
   }
 
   // Makes `offset` the newest record of its key, whose previous newest was at `previous` (0: a new
@@ -59,13 +86,15 @@ class PrimaryIndex {
   void Put(std::uint64_t hash, std::uint64_t previous, std::uint64_t offset, HashAt&& hash_at) {
     ALOS_DCHECK(offset != 0 && offset % 8 == 0 && offset <= kOffsetMax);
     Table* table = table_.load(std::memory_order_relaxed);
-    if (previous == 0 && (size_ + 1) * 10 > (table->mask + 1) * 7) table = Grow(hash_at);
+    if (previous == 0 && (size_ + removed_ + 1) * 10 > (table->mask + 1) * 7)
+      table = Rebuild(hash_at);
     for (std::uint64_t i = hash & table->mask;; i = (i + 1) & table->mask) {
       const std::uint64_t slot = table->slots[i].load(std::memory_order_relaxed);
-      if (slot == 0) {
+      if (slot == 0 || (slot == kRemoved && previous == 0)) {
         ALOS_CHECK(previous == 0);
         table->slots[i].store(Slot(hash, offset), std::memory_order_release);
         ++size_;
+        if (slot == kRemoved) --removed_;
         return;
       }
       if (previous != 0 && Offset(slot) == previous) {
@@ -75,13 +104,39 @@ class PrimaryIndex {
     }
   }
 
+  // Takes the key out whose newest record is at `offset`; false when it is not. A table that is
+  // nearly empty then shrinks: hash_at as in Put.
+  template <class HashAt>
+  bool Remove(std::uint64_t hash, std::uint64_t offset, HashAt&& hash_at) {
+    Table* table = table_.load(std::memory_order_relaxed);
+    std::uint64_t i = hash & table->mask;
+    while (true) {
+      const std::uint64_t slot = table->slots[i].load(std::memory_order_relaxed);
+      if (slot == 0) return false;
+      if (slot == Slot(hash, offset)) break;
+      i = (i + 1) & table->mask;
+    }
+    table->slots[i].store(kRemoved, std::memory_order_release);
+    --size_;
+    ++removed_;
+    const std::uint64_t capacity = table->mask + 1;
+    if (size_ <= kShrinkKeysMax && capacity <= kShrinkCapacityMax && capacity > kInitialCapacity &&
+        (size_ + 1) * 16 < capacity) {
+      Rebuild(hash_at);
+    }
+    return true;
+  }
+
   // Replaces the content by the slots of a checkpoint: `slots` as ForEachSlot gave them, in table
   // order, of which `size` are not empty. REQUIRES: a power of two of them, no reader yet.
   void Reset(absl::Span<const std::uint64_t> slots, std::uint64_t size) {
     ALOS_CHECK(std::has_single_bit(slots.size()) && size < slots.size());
     auto table = std::make_unique<Table>(slots.size());
-    for (std::size_t i = 0; i < slots.size(); ++i)
+    removed_ = 0;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
       table->slots[i].store(slots[i], std::memory_order_relaxed);
+      removed_ += slots[i] == kRemoved;
+    }
     delete table_.exchange(table.release(), std::memory_order_release);
     size_ = size;
   }
@@ -99,11 +154,17 @@ class PrimaryIndex {
   std::uint64_t capacity() const { return table_.load(std::memory_order_acquire)->mask + 1; }
 
   static constexpr std::uint64_t Offset(std::uint64_t slot) { return (slot & kOffsetMask) << 3; }
+  // Whether a slot has a key.
+  static constexpr bool IsUsed(std::uint64_t slot) { return slot != 0 && slot != kRemoved; }
 
  private:
   static constexpr int kOffsetBits = 44;
   static constexpr std::uint64_t kOffsetMask = (std::uint64_t{1} << kOffsetBits) - 1;
   static constexpr std::uint64_t kInitialCapacity = 16;
+  static constexpr std::uint64_t kRemoved = 1;
+  // Larger tables, or with more keys, are not rebuilt to be smaller: writers would wait for long.
+  static constexpr std::uint64_t kShrinkKeysMax = 1024;
+  static constexpr std::uint64_t kShrinkCapacityMax = std::uint64_t{1} << 19;
 
   struct Table {
     explicit Table(std::uint64_t capacity)
@@ -116,28 +177,34 @@ class PrimaryIndex {
     return (hash & ~kOffsetMask) | (offset >> 3);
   }
 
+  // A table without removed keys, of the size that its keys need.
   template <class HashAt>
-  Table* Grow(HashAt&& hash_at) {
+  Table* Rebuild(HashAt&& hash_at) {
     Table* old = table_.load(std::memory_order_relaxed);
-    auto table = std::make_unique<Table>((old->mask + 1) * 2);
+    std::uint64_t capacity = kInitialCapacity;
+    while ((size_ + 1) * 2 > capacity) capacity *= 2;
+    auto table = std::make_unique<Table>(capacity);
     for (std::uint64_t i = 0; i <= old->mask; ++i) {
       const std::uint64_t slot = old->slots[i].load(std::memory_order_relaxed);
-      if (slot == 0) continue;
+      if (!IsUsed(slot)) continue;
       std::uint64_t j = hash_at(Offset(slot)) & table->mask;
       while (table->slots[j].load(std::memory_order_relaxed) != 0) j = (j + 1) & table->mask;
       table->slots[j].store(slot, std::memory_order_relaxed);
     }
-    Table* grown = table.release();
+    Table* rebuilt = table.release();
+    removed_ = 0;
     // Release: a reader that sees the new table sees its slots. Readers of the old one finish
     // there.
-    table_.store(grown, std::memory_order_release);
+    table_.store(rebuilt, std::memory_order_release);
     epochs_->Retire([old] { delete old; });
-    return grown;
+    return rebuilt;
   }
 
   EpochManager* const epochs_;
   std::atomic<Table*> table_;
-  std::uint64_t size_ = 0;  // the writer's
+  // The writer's.
+  std::uint64_t size_ = 0;
+  std::uint64_t removed_ = 0;
 };
 
 }  // namespace alos

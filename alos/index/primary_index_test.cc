@@ -15,16 +15,19 @@
 namespace alos {
 namespace {
 
+// Where the records of a log begin.
+std::uint64_t OffsetOf(std::uint64_t number) { return 512 + 8 * number; }
+
 // Stands for the log: which key lies at which offset. Keys are their own hashes, spread.
 class FakeLog {
  public:
   explicit FakeLog(std::size_t capacity) : keys_(capacity) {}
   std::uint64_t Append(std::uint64_t key) {
     keys_[size_].store(key, std::memory_order_relaxed);
-    return 8 * (1 + size_++);
+    return OffsetOf(size_++);
   }
   std::uint64_t KeyAt(std::uint64_t offset) const {
-    return keys_[offset / 8 - 1].load(std::memory_order_relaxed);
+    return keys_[offset / 8 - 64].load(std::memory_order_relaxed);
   }
 
  private:
@@ -54,7 +57,7 @@ TEST(PrimaryIndexTest, AgreesWithAMap) {
   for (int i = 0; i < 20000; ++i) {
     const std::uint64_t key = random() % 6000;
     Put(index, log, key);
-    model[key] = 8 * (1 + static_cast<std::uint64_t>(i));
+    model[key] = OffsetOf(static_cast<std::uint64_t>(i));
   }
   EXPECT_EQ(index.size(), model.size());
   for (std::uint64_t key = 0; key < 7000; ++key) {
@@ -74,7 +77,7 @@ TEST(PrimaryIndexTest, KeysWithTheSameHashAreToldApartByTheLog) {
   for (std::uint64_t key = 0; key < 100; ++key) {
     index.Put(7, find(key), log.Append(key), [](std::uint64_t) { return std::uint64_t{7}; });
   }
-  for (std::uint64_t key = 0; key < 100; ++key) EXPECT_EQ(find(key), 8 * (key + 1));
+  for (std::uint64_t key = 0; key < 100; ++key) EXPECT_EQ(find(key), OffsetOf(key));
   EXPECT_EQ(find(100), 0u);
 }
 
@@ -90,6 +93,63 @@ TEST(PrimaryIndexTest, SlotsRestoreTheTable) {
   for (std::uint64_t key = 0; key < 5100; ++key)
     EXPECT_EQ(Find(restored, log, key), Find(index, log, key));
   EXPECT_EQ(restored.size(), 5000u);
+}
+
+// Keys come and go; those that are there are found, whatever was removed around them.
+TEST(PrimaryIndexTest, RemovedKeysAreGoneAndTheirSlotsAreUsedAgain) {
+  EpochManager epochs;
+  PrimaryIndex index(&epochs);
+  constexpr std::uint64_t kKeys = 3000;
+  FakeLog log(200000);
+  const auto hash_at = [&](std::uint64_t offset) { return Hash(log.KeyAt(offset)); };
+  absl::flat_hash_map<std::uint64_t, std::uint64_t> model;
+  const auto seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937_64 random(seed);
+  for (int i = 0; i < 200000; ++i) {
+    const std::uint64_t key = random() % kKeys;
+    const auto known = model.find(key);
+    if (known != model.end() && random() % 2 == 0) {
+      EXPECT_TRUE(index.Holds(Hash(key), known->second));
+      EXPECT_FALSE(index.Remove(Hash(key), known->second + 8, hash_at));
+      EXPECT_TRUE(index.Remove(Hash(key), known->second, hash_at));
+      EXPECT_FALSE(index.Holds(Hash(key), known->second));
+      model.erase(known);
+    } else {
+      Put(index, log, key);
+      model[key] = Find(index, log, key);
+    }
+  }
+  EXPECT_EQ(index.size(), model.size());
+  EXPECT_LE(index.capacity(), 4 * kKeys) << "removed keys took space for ever";
+  for (std::uint64_t key = 0; key < kKeys; ++key) {
+    const auto found = model.find(key);
+    EXPECT_EQ(Find(index, log, key), found == model.end() ? 0 : found->second) << key;
+  }
+  // A checkpoint keeps what look-ups have to pass.
+  std::vector<std::uint64_t> slots;
+  index.ForEachSlot([&](std::uint64_t slot) { slots.push_back(slot); });
+  PrimaryIndex restored(&epochs);
+  restored.Reset(slots, index.size());
+  for (const auto& [key, offset] : model) EXPECT_EQ(Find(restored, log, key), offset);
+  std::vector<std::uint64_t> below;
+  const std::uint64_t middle = OffsetOf(100000);
+  std::uint64_t position = 0;
+  const auto note = [&](std::uint64_t offset) {
+    below.push_back(offset);
+    return below.size() % 100 != 0;
+  };
+  while (index.VisitBelow(middle, &position, note)) {
+  }
+  std::size_t expected = 0;
+  for (const auto& [key, offset] : model) expected += offset < middle;
+  EXPECT_EQ(below.size(), expected);
+  while (!model.empty()) {
+    EXPECT_TRUE(index.Remove(Hash(model.begin()->first), model.begin()->second, hash_at));
+    model.erase(model.begin());
+  }
+  EXPECT_EQ(index.size(), 0u);
+  EXPECT_LE(index.capacity(), 64u) << "an empty table stayed large";
 }
 
 // Readers never miss a key that was there before they looked, while the table grows under them.
@@ -109,7 +169,7 @@ TEST(PrimaryIndexTest, ReadersSeeEveryKeyWhileTheTableGrows) {
         if (count == 0) continue;
         const std::uint64_t key = random() % count;
         const auto guard = epochs.Enter();
-        ASSERT_EQ(Find(index, log, key), 8 * (key + 1));
+        ASSERT_EQ(Find(index, log, key), OffsetOf(key));
       }
     });
   }

@@ -24,11 +24,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "alos/base/log.h"
 #include "alos/base/private_file_system.h"
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
 #include "alos/engine/engine.h"
+#include "alos/index/index_definition.h"
 #include "alos/maintenance/repair.h"
 #include "gtest/gtest.h"
 
@@ -215,6 +217,40 @@ TEST(CheckTest, ADirectoryThatWasNotClosedIsCheckedAsItsNextStartWouldLeaveIt) {
   EXPECT_GT(report.counts.journal_groups, 0u);
   EXPECT_EQ(report.counts.documents, model.size());
   EXPECT_EQ(FilesOf(path), before);
+}
+
+TEST(CheckTest, FindsNothingAfterCompactions) {
+  for (const bool is_closed : {true, false}) {
+    const std::string path = TestPath("compacted");
+    Model model;
+    {
+      EngineOptions options = Options(path, 2);
+      options.history_retention = absl::ZeroDuration();
+      auto engine = DiskEngine::Open(options);
+      ASSERT_TRUE(engine.ok()) << engine.status();
+      auto* const database = *(*engine)->GetOrCreateDatabase("db");
+      IndexDefinition definition;
+      definition.paths = {"n"};
+      ASSERT_TRUE(database->CreateIndex("c", definition).ok());
+      for (int round = 0; round < 3; ++round) {
+        ASSERT_TRUE(database->DeleteMany("c", Filter()).ok());
+        model.clear();
+        Fill(engine->get(), 300, &model);
+        const auto compacted = database->Compact();
+        ASSERT_TRUE(compacted.ok()) << compacted.status();
+        EXPECT_GT(compacted->bytes_back, 0u);
+        if (round == 1) {
+          ASSERT_TRUE(database->Checkpoint().ok());
+        }
+      }
+      if (is_closed) {
+        ASSERT_TRUE((*engine)->Close().ok());
+      }
+    }
+    const CheckReport report = Check(path);
+    EXPECT_TRUE(report.is_sound()) << Text(report);
+    EXPECT_EQ(report.counts.documents, model.size());
+  }
 }
 
 TEST(CheckTest, IsRefusedWhileSomebodyHasTheDirectory) {

@@ -42,6 +42,9 @@ struct Manifest {
   // would break it.
   static constexpr std::string_view kUniqueIndexes = "unique_indexes";
 
+  // What a reader must know to open a store whose logs may begin behind their first record.
+  static constexpr std::string_view kCompactedLogs = "compacted_logs";
+
   struct Collection {
     std::uint32_t id = 0;
     std::string name;
@@ -58,6 +61,7 @@ struct Manifest {
   // Which shards have a log file that was flushed, name and header. Such a file may not be missing
   // or unreadable; another one may, when power was lost while it was new.
   std::vector<bool> shards_made;
+  bool has_compacted_logs = false;  // once true, for ever
 };
 
 // Whether any of the stored definitions is of a unique index.
@@ -82,6 +86,7 @@ inline std::string EncodeManifest(const Manifest& manifest) {
   builder.Key("required_features");
   builder.StartArray();
   if (HasUniqueIndexes(manifest)) builder.String(Manifest::kUniqueIndexes);
+  if (manifest.has_compacted_logs) builder.String(Manifest::kCompactedLogs);
   builder.EndArray();
   builder.Key("database_id");
   builder.Binary({manifest.database_id.data(), manifest.database_id.size()});
@@ -156,13 +161,17 @@ inline absl::StatusOr<Manifest> DecodeManifest(const std::string& path, std::str
   }
   const std::optional<ValueView> features = view->Find("required_features");
   if (!features || !features->IsArray()) return damaged("no required_features");
+  Manifest manifest;
   for (const ValueView feature : features->elements()) {
     if (feature.IsString() && feature.AsString() == Manifest::kUniqueIndexes) continue;
+    if (feature.IsString() && feature.AsString() == Manifest::kCompactedLogs) {
+      manifest.has_compacted_logs = true;
+      continue;
+    }
     return absl::FailedPreconditionError(absl::StrCat(
         path, ": the store uses the feature '", feature.IsString() ? feature.AsString() : "?",
         "', which this program does not know; use a newer alos"));
   }
-  Manifest manifest;
   const std::optional<ValueView> id = view->Find("database_id");
   const std::optional<std::uint64_t> shard_count = number("shard_count");
   const std::optional<std::uint64_t> hash_seed = number("hash_seed");

@@ -12,10 +12,13 @@
 //   24     4    collection id
 //   28     4    raw body size              of the body before its codec
 //   32     4    transaction record count   records of this commit over all shards; 0: a single
-//   write 36     4    body checksum              CRC-32C of the stored body; 0 when kBodyUnchecked
-//   is set 40     2    id size 42     1    kind                       RecordKind 43     1    codec
-//   id 44     4    flags                      kBodyUnchecked, others zero 48     ...  id, then
-//   stored body
+//                                          write
+//   36     4    body checksum              CRC-32C of the stored body; 0 when kBodyUnchecked is set
+//   40     2    id size
+//   42     1    kind                       RecordKind
+//   43     1    codec id
+//   44     4    flags                      kBodyUnchecked, kRelocated, others zero
+//   48     ...  id, then stored body
 //
 // Integers are little-endian. Records start at multiples of 8, and never so that the 48-byte header
 // would cross a 512-byte sector: NextRecordOffset() is the one rule, used to write and to scan.

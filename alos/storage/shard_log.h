@@ -10,7 +10,15 @@
 //          16   16  database id
 //          32   8   generation: random, made with the file; part of every record's checksum
 //          40   4   CRC-32C of bytes [0, 40)
-//          512  ... records; zeros behind the last one, up to the size of the file
+//          64   64  where the log begins (LogBegin), zeros before the first compaction:
+//                   0   8  sequence: of the two copies that check, the higher one holds
+//                   8   8  offset of the first record
+//                   16  8  every transaction up to this timestamp is whole and durable in all
+//                          shards, and no snapshot below it is read any more
+//                   24  4  CRC-32C of bytes [0, 24) and the generation (8)
+//          128  64  a second copy
+//          512  ... a hole up to the first record; records; zeros behind the last one, up to the
+//                   size of the file
 //
 // The size of the file is only a hint: the end of the log is what the checksums say.
 
@@ -50,6 +58,12 @@ using DatabaseId = std::array<char, 16>;
 struct ShardIdentity {
   DatabaseId database_id{};
   std::uint32_t shard = 0;
+};
+
+// Where a log begins: what was below it has been compacted away.
+struct LogBegin {
+  std::uint64_t offset = 512;
+  std::uint64_t complete_until = 0;  // see above
 };
 
 // A range of a log whose records cannot be read. [offset, end).
@@ -95,6 +109,7 @@ class BasicShardLog {
     auto log =
         std::unique_ptr<BasicShardLog>(new BasicShardLog(std::move(file), generation, epochs));
     ALOS_RETURN_IF_ERROR(log->MapFile(kInitialSize));
+    log->reserved_ = kInitialSize;
     log->SetEnd(kFirstRecordOffset);
     return log;
   }
@@ -124,13 +139,15 @@ class BasicShardLog {
                                                              const ShardIdentity& identity,
                                                              EpochManager* epochs) {
     ALOS_ASSIGN_OR_RETURN(auto file, file_system.Open(path, OpenMode::kReadWrite));
-    std::array<char, kFileHeaderSize> header;
+    std::array<char, kBeginPlaces[1] + kBeginSize> header;
     ALOS_ASSIGN_OR_RETURN(const std::size_t read, file->ReadAt(0, absl::MakeSpan(header)));
     std::uint64_t generation = 0;
-    ALOS_RETURN_IF_ERROR(DecodeFileHeader(path, {header.data(), read}, identity, &generation));
+    ALOS_RETURN_IF_ERROR(DecodeFileHeader(path, {header.data(), std::min(read, kFileHeaderSize)},
+                                          identity, &generation));
     ALOS_ASSIGN_OR_RETURN(const std::uint64_t size, file->Size());
     auto log =
         std::unique_ptr<BasicShardLog>(new BasicShardLog(std::move(file), generation, epochs));
+    ALOS_RETURN_IF_ERROR(log->DecodeBegin({header.data(), read}, size));
     ALOS_RETURN_IF_ERROR(log->MapFile(size));
     return log;
   }
@@ -138,7 +155,7 @@ class BasicShardLog {
   BasicShardLog(const BasicShardLog&) = delete;
   BasicShardLog& operator=(const BasicShardLog&) = delete;
 
-  // Scans from `from` (kFirstRecordOffset, or the end recorded by a checkpoint), calls
+  // Scans from `from` (begin(), or the end recorded by a checkpoint), calls
   // `visit(offset, RecordView)` for every valid record in order, and sets the end of the log.
   //
   // Torn tail or corruption? A record is corruption when it lies below `durable_end`, or below a
@@ -210,6 +227,8 @@ class BasicShardLog {
     if (cut != 0) std::memset(mapping_->data() + offset, 0, cut);
     damaged_ = recovery.damaged;
     SetEnd(offset);
+    // What is behind that may have been given back.
+    reserved_ = std::min(size, (offset + kFileBlockBytes - 1) / kFileBlockBytes * kFileBlockBytes);
     return recovery;
   }
 
@@ -274,6 +293,58 @@ class BasicShardLog {
   // Gives back the space of what was prepared but not sealed.
   void Discard() { tail_ = end_.load(std::memory_order_relaxed); }
 
+  // The offset of the first record. What is below it is in no snapshot that is read, and is not
+  // there any more once an epoch has passed. Only grows.
+  std::uint64_t begin() const { return begin_.load(std::memory_order_acquire); }
+  // As it was opened, or stored since.
+  LogBegin stored_begin() const { return {stored_begin_offset_, complete_until_}; }
+
+  // Nobody who enters an epoch from here on reads below `offset`, the place of a record or the end
+  // of the log.
+  void SetBegin(std::uint64_t offset) {
+    ALOS_CHECK(offset >= this->begin() && offset <= end());
+    begin_.store(offset, std::memory_order_release);
+  }
+
+  // Makes begin() durable. One thread at a time. After an error either begin may be found.
+  absl::Status StoreBegin(std::uint64_t complete_until) {
+    const std::uint64_t begin = this->begin();
+    // The other copy is durable since the last call that succeeded. It gets this, too, should this
+    // one rot; the next call begins with it.
+    const std::uint64_t sequence = begin_sequence_ + 1;
+    const std::string bytes = EncodeBegin(sequence, begin, complete_until);
+    ALOS_RETURN_IF_ERROR(file_->WriteAt(kBeginPlaces[sequence % 2], bytes));
+    ALOS_RETURN_IF_ERROR(Sync());
+    begin_sequence_ = sequence;
+    stored_begin_offset_ = begin;
+    complete_until_ = complete_until;
+    return file_->WriteAt(kBeginPlaces[1 - sequence % 2], bytes);
+  }
+
+  // Gives the space of [from, to) back, as far as it is whole blocks behind the file's header.
+  // Nothing there may be read any more, and StoreBegin must have returned OK. Returns the bytes
+  // that were given back, if they were not before.
+  absl::StatusOr<std::uint64_t> GiveBack(std::uint64_t from, std::uint64_t to) {
+    from = std::max(from / kFileBlockBytes, std::uint64_t{1}) * kFileBlockBytes;
+    to = to / kFileBlockBytes * kFileBlockBytes;
+    if (from >= to) return std::uint64_t{0};
+    ALOS_CHECK(to <= stored_begin_offset_);
+    ALOS_RETURN_IF_ERROR(file_->PunchHole(from, to - from));
+    return to - from;
+  }
+
+  // Gives back what was set aside for records to come, but for a little. The writer's; nothing is
+  // prepared.
+  absl::StatusOr<std::uint64_t> GiveSpareBack() {
+    const std::uint64_t keep =
+        (tail_ + kInitialSize + kFileBlockBytes - 1) / kFileBlockBytes * kFileBlockBytes;
+    if (keep >= reserved_) return std::uint64_t{0};
+    const std::uint64_t spare = reserved_ - keep;
+    ALOS_RETURN_IF_ERROR(file_->PunchHole(keep, spare / kFileBlockBytes * kFileBlockBytes));
+    reserved_ = keep;
+    return spare;
+  }
+
   // The bytes at `offset`, valid while the caller's epoch guard lives.
   const char* At(std::uint64_t offset) const {
     return base_.load(std::memory_order_acquire) + offset;
@@ -330,7 +401,8 @@ class BasicShardLog {
   absl::Status Rewrite(std::uint64_t from) {
     constexpr std::uint64_t kChunkSize = 1 << 20;
     std::string chunk;
-    for (std::uint64_t offset = from; offset < end(); offset += chunk.size()) {
+    // Not what has been given back.
+    for (std::uint64_t offset = std::max(from, begin()); offset < end(); offset += chunk.size()) {
       chunk.assign(mapping_->data() + offset, std::min(kChunkSize, end() - offset));
       ALOS_RETURN_IF_ERROR(file_->WriteAt(offset, chunk));
     }
@@ -400,6 +472,8 @@ class BasicShardLog {
   using MappingType = typename FileSystem::MappingType;
 
   static constexpr std::size_t kFileHeaderSize = 44;
+  static constexpr std::uint64_t kBeginPlaces[2] = {64, 128};
+  static constexpr std::size_t kBeginSize = 28;
   static constexpr std::uint32_t kFormatVersion = 1;
   static constexpr std::string_view kMagic = "ALOSLOG1";
   static constexpr std::uint64_t kInitialSize = 8 << 10;
@@ -418,6 +492,7 @@ class BasicShardLog {
     std::memcpy(header.data() + 32, &generation, 8);
     const std::uint32_t checksum = Crc32c(std::string_view(header).substr(0, 40));
     std::memcpy(header.data() + 40, &checksum, 4);
+    header.resize(kFirstRecordOffset);  // no word of where it begins
     return header;
   }
 
@@ -453,20 +528,78 @@ class BasicShardLog {
     return absl::OkStatus();
   }
 
-  // Makes the first `size` bytes of the file writable. Only the writer, or before there are
+  std::uint32_t BeginChecksum(std::string_view bytes) const {
+    return Crc32c({reinterpret_cast<const char*>(&generation_), 8}, Crc32c(bytes.substr(0, 24)));
+  }
+
+  std::string EncodeBegin(std::uint64_t sequence, std::uint64_t begin,
+                          std::uint64_t complete_until) const {
+    std::string bytes(kBeginSize, '\0');
+    std::memcpy(bytes.data(), &sequence, 8);
+    std::memcpy(bytes.data() + 8, &begin, 8);
+    std::memcpy(bytes.data() + 16, &complete_until, 8);
+    const std::uint32_t checksum = BeginChecksum(bytes);
+    std::memcpy(bytes.data() + 24, &checksum, 4);
+    return bytes;
+  }
+
+  // Before there are readers.
+  absl::Status DecodeBegin(std::string_view header, std::uint64_t file_size) {
+    int bad_copies = 0;
+    for (const std::uint64_t place : kBeginPlaces) {
+      if (header.size() < place + kBeginSize) break;
+      const std::string_view bytes = header.substr(place, kBeginSize);
+      if (bytes.find_first_not_of('\0') == bytes.npos) continue;
+      std::uint32_t checksum = 0;
+      std::uint64_t sequence = 0;
+      std::uint64_t begin = 0;
+      std::memcpy(&sequence, bytes.data(), 8);
+      std::memcpy(&begin, bytes.data() + 8, 8);
+      std::memcpy(&checksum, bytes.data() + 24, 4);
+      if (BeginChecksum(bytes) != checksum || begin < kFirstRecordOffset ||
+          begin % kRecordAlignment != 0 || begin > file_size) {
+        ++bad_copies;
+        continue;
+      }
+      if (sequence < begin_sequence_) continue;
+      begin_sequence_ = sequence;
+      stored_begin_offset_ = begin;
+      std::memcpy(&complete_until_, bytes.data() + 16, 8);
+    }
+    begin_.store(stored_begin_offset_, std::memory_order_release);
+    reserved_ = stored_begin_offset_ / kFileBlockBytes * kFileBlockBytes;
+    // The very first one may be torn: then nothing was given back yet. The other place is written
+    // only once that one is durable.
+    if (bad_copies < 2) return absl::OkStatus();
+    return absl::DataLossError(
+        absl::StrCat(path(),
+                     ": offset 64: where the log begins is damaged, in both copies; "
+                     "restore the file from a backup"));
+  }
+
+  // Makes the bytes from the begin to `size` writable. Only the writer, or before there are
   // readers.
   absl::Status Reserve(std::uint64_t size) {
+    if (size <= reserved_) return absl::OkStatus();
     const std::uint64_t allocated = allocated_.load(std::memory_order_relaxed);
-    if (size <= allocated) return absl::OkStatus();
-    // Doubling while small, so that many small shards cost little; then steps a disk likes.
+    // Doubling while small, so that many small shards cost little; then steps a disk likes. What
+    // was given back does not count.
+    const std::uint64_t used = reserved_ - std::min(reserved_, begin());
     const std::uint64_t step = std::clamp<std::uint64_t>(
-        allocated < (std::uint64_t{1} << 20) ? allocated : allocated / 4, kInitialSize, kGrowthMax);
-    std::uint64_t wanted = std::max(size, allocated + step);
+        used < (std::uint64_t{1} << 20) ? used : used / 4, kInitialSize, kGrowthMax);
+    std::uint64_t wanted = std::max(size, reserved_ + step);
     wanted = (wanted + 4095) & ~std::uint64_t{4095};
-    ALOS_RETURN_IF_ERROR(file_->Allocate(wanted));
-    if (wanted > mapping_->reserved_bytes()) return MapFile(wanted);
-    ALOS_RETURN_IF_ERROR(mapping_->Extend(wanted));
-    allocated_.store(wanted, std::memory_order_relaxed);
+    if (size <= allocated) wanted = std::min(wanted, allocated);
+    ALOS_RETURN_IF_ERROR(file_->AllocateRange(reserved_, wanted));
+    if (wanted > allocated) {
+      if (wanted > mapping_->reserved_bytes()) {
+        ALOS_RETURN_IF_ERROR(MapFile(wanted));
+      } else {
+        ALOS_RETURN_IF_ERROR(mapping_->Extend(wanted));
+        allocated_.store(wanted, std::memory_order_relaxed);
+      }
+    }
+    reserved_ = wanted;
     return absl::OkStatus();
   }
 
@@ -548,14 +681,21 @@ class BasicShardLog {
   EpochManager* const epochs_;
   std::vector<DamagedExtent> damaged_;  // after Recover()
 
+  // Whoever compacts, one at a time.
+  std::uint64_t begin_sequence_ = 0;
+  std::uint64_t stored_begin_offset_ = kFirstRecordOffset;
+  std::uint64_t complete_until_ = 0;
+
   // The writer's.
   std::unique_ptr<MappingType> mapping_;
-  std::uint64_t tail_ = 0;  // one past the last prepared record; >= end_
+  std::uint64_t tail_ = 0;      // one past the last prepared record; >= end_
+  std::uint64_t reserved_ = 0;  // what is between the begin and this has space of its own
 
   // Written by the writer, read by all.
   std::atomic<char*> base_{nullptr};
   std::atomic<std::uint64_t> end_{0};
   std::atomic<std::uint64_t> allocated_{0};
+  std::atomic<std::uint64_t> begin_{kFirstRecordOffset};
   std::atomic<bool> is_tail_lost_{false};
   // Written by whoever flushes.
   std::atomic<std::uint64_t> durable_end_{0};

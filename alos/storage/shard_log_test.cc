@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "alos/base/posix_file_system.h"
 #include "gtest/gtest.h"
+#include "testing/simulated_file_system.h"
 
 namespace alos {
 namespace {
@@ -326,6 +327,54 @@ TEST_F(ShardLogTest, AGrownMapLeavesOldPointersValid) {
   EXPECT_NE(before, log_->At(Log::kFirstRecordOffset))
       << "100 MiB were meant to outgrow the first map";
   EXPECT_EQ(RecordView(before).id(), "a");
+}
+
+// What is before the begin is given back; one of the two copies of where that is may be damaged.
+TEST_F(ShardLogTest, ALogBeginsWhereItWasCompactedTo) {
+  Create();
+  std::vector<std::uint64_t> offsets;
+  for (int i = 0; i < 100; ++i)
+    offsets.push_back(Append(absl::StrCat("id", i), std::string(1000, 'x')));
+  ASSERT_TRUE(log_->Sync().ok());
+  std::uint64_t copies[2] = {0, 0};
+  for (int step = 1; step <= 3; ++step) {
+    const auto begin = static_cast<std::size_t>(step) * 30;
+    log_->SetBegin(offsets[begin]);
+    ASSERT_TRUE(log_->StoreBegin(1000 + begin).ok());
+    const absl::StatusOr<std::uint64_t> back = log_->GiveBack(0, offsets[begin]);
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(*back, offsets[begin] / 4096 * 4096 - 4096);
+    ASSERT_TRUE(Reopen(offsets[begin]).ok());
+    EXPECT_EQ(log_->begin(), offsets[begin]);
+    EXPECT_EQ(log_->stored_begin().complete_until, 1000 + begin);
+    ASSERT_EQ(recovered_.size(), 100 - begin);
+    EXPECT_EQ(recovered_.front(), absl::StrCat("id", begin));
+  }
+  // The space that comes next is set aside behind what there is, not in the hole.
+  for (int i = 0; i < 100; ++i) Append("more", std::string(1000, 'y'));
+  for (const std::uint64_t place : {64, 128}) {
+    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(place) + 9);
+    copies[place / 128] = static_cast<std::uint64_t>(file.get());
+    WriteByte(place + 9, static_cast<char>(copies[place / 128] ^ 1));
+    ASSERT_TRUE(Reopen(offsets[90]).ok());
+    EXPECT_EQ(log_->begin(), offsets[90]) << "with the copy at " << place << " damaged";
+    WriteByte(place + 9, static_cast<char>(copies[place / 128]));
+  }
+  for (const std::uint64_t place : {64, 128})
+    WriteByte(place + 9, static_cast<char>(copies[place / 128] ^ 1));
+  EXPECT_TRUE(absl::IsDataLoss(Reopen(offsets[90]).status()));
+}
+
+TEST(ShardLogFaultTest, AFailedFlushIsFinal) {
+  SimulatedFileSystem disk(1);
+  EpochManager epochs;
+  auto log = *BasicShardLog<SimulatedFileSystem>::Create(disk, "log", ShardIdentity(), 42, &epochs);
+  ASSERT_TRUE(log->Sync().ok());
+  disk.FailNth(SimulatedOperation::kSync, 1, absl::DataLossError("simulated EIO"));
+  EXPECT_TRUE(absl::IsDataLoss(log->Sync()));
+  EXPECT_TRUE(absl::IsDataLoss(log->Sync()))
+      << "the disk may have forgotten what it failed to write";
 }
 
 TEST_F(ShardLogTest, ASmallLogTakesLittleSpace) {

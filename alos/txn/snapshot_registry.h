@@ -134,11 +134,11 @@ class SnapshotRegistry {
 
   // Keeps a snapshot until it has not been leased for `idle_max`: for cursors, which may be left
   // behind. Of one timestamp there is one lease. False when it cannot be read any more, neither
-  // because it is leased nor because nothing was reclaimed. `now`: only tests give it.
+  // because it is leased or pinned nor because nothing was reclaimed. `now`: only tests give it.
   bool Lease(std::uint64_t timestamp, absl::Duration idle_max, absl::Time now = absl::Now()) {
     absl::MutexLock lock(&leases_mutex_);
     const auto found = leases_.find(timestamp);
-    if (found == leases_.end() && timestamp < floor()) return false;
+    if (found == leases_.end() && timestamp < floor() && !IsPinned(timestamp)) return false;
     LeaseEntry& entry = leases_[timestamp];
     entry.last_use = now;
     entry.until = std::max(entry.until, now + idle_max);
@@ -176,19 +176,18 @@ class SnapshotRegistry {
   // Raises the floor as far as the retention allows, and returns up to where nothing is or will be
   // read: at most that, `visible`, and what is pinned or leased. See above for what to do with it.
   std::uint64_t Raise(std::uint64_t visible, absl::Time now = absl::Now()) {
+    // Held to the end: a pin that becomes a lease meanwhile is seen as one of the two.
+    absl::MutexLock leases_lock(&leases_mutex_);
     std::uint64_t floor = 0;
-    {
-      absl::MutexLock lock(&leases_mutex_);
-      if (retention_ <= absl::ZeroDuration()) {
-        floor = visible;
-      } else if (!samples_.empty() && samples_.front().time + retention_ <= now) {
-        floor = std::min(visible, samples_.front().timestamp);
-      }
-      floor = std::max(floor, floor_.load(std::memory_order_relaxed));
-      // From here on nobody pins or leases anything older; what was is found below.
-      floor_.store(floor, std::memory_order_release);
-      for (const auto& [timestamp, entry] : leases_) floor = std::min(floor, timestamp);
+    if (retention_ <= absl::ZeroDuration()) {
+      floor = visible;
+    } else if (!samples_.empty() && samples_.front().time + retention_ <= now) {
+      floor = std::min(visible, samples_.front().timestamp);
     }
+    floor = std::max(floor, floor_.load(std::memory_order_relaxed));
+    // From here on nobody pins or leases anything older; what was is found below.
+    floor_.store(floor, std::memory_order_release);
+    for (const auto& [timestamp, entry] : leases_) floor = std::min(floor, timestamp);
     for (Stripe& stripe : stripes_) {
       absl::MutexLock lock(&stripe.mutex);
       for (const Slot& slot : stripe.slots) floor = std::min(floor, slot.timestamp);
@@ -258,6 +257,16 @@ class SnapshotRegistry {
     absl::Time time;
     std::uint64_t timestamp;
   };
+
+  bool IsPinned(std::uint64_t timestamp) {
+    for (Stripe& stripe : stripes_) {
+      absl::MutexLock lock(&stripe.mutex);
+      for (const Slot& slot : stripe.slots) {
+        if (slot.timestamp == timestamp) return true;
+      }
+    }
+    return false;
+  }
 
   static std::uint32_t ThisStripe() {
     return static_cast<std::uint32_t>(std::hash<std::thread::id>()(std::this_thread::get_id()) %

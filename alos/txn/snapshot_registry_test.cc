@@ -51,6 +51,21 @@ TEST(SnapshotRegistryTest, WhatWasRaisedCannotBePinnedAnyMore) {
   EXPECT_FALSE(next.PinAt(6).has_value());
 }
 
+// The first batch of a cursor reads a pinned snapshot, and leaves a lease on it: however far the
+// floor was raised meanwhile.
+TEST(SnapshotRegistryTest, WhatIsPinnedCanBeLeased) {
+  SnapshotRegistry registry(absl::ZeroDuration());
+  Pin pin = registry.PinNewest([] { return std::uint64_t{10}; });
+  EXPECT_EQ(registry.Raise(20), 10u);
+  EXPECT_FALSE(registry.Lease(11, absl::Minutes(1)));
+  EXPECT_TRUE(registry.Lease(10, absl::Minutes(1)));
+  pin.Release();
+  EXPECT_EQ(registry.Raise(30), 10u);
+  EXPECT_TRUE(registry.PinAt(10).has_value());
+  registry.EndLease(10);
+  EXPECT_EQ(registry.Raise(30), 30u);
+}
+
 TEST(SnapshotRegistryTest, HistoryIsKeptAsLongAsSaid) {
   SnapshotRegistry registry(absl::Minutes(5));
   const absl::Time start = absl::FromUnixSeconds(1'000'000);

@@ -112,6 +112,46 @@ TYPED_TEST_P(FileSystemConformance, ReadOnlyFilesCannotBeChanged) {
   EXPECT_EQ(this->Load(path), "abc");
 }
 
+TYPED_TEST_P(FileSystemConformance, HolesReadAsZerosAndKeepTheSize) {
+  constexpr std::uint64_t kBlock = kFileBlockBytes;
+  const std::string path = this->Path("file");
+  this->Store(path, std::string(4 * kBlock, 'x') + "end");
+  auto file = this->MustOpen(path);
+  auto mapping = this->MustMap(*file, 1 << 20);
+  const absl::Status punched = file->PunchHole(kBlock, 2 * kBlock);
+  if (absl::IsUnimplemented(punched)) GTEST_SKIP() << punched;
+  ASSERT_TRUE(punched.ok()) << punched;
+  const std::string expected =
+      std::string(kBlock, 'x') + std::string(2 * kBlock, '\0') + std::string(kBlock, 'x') + "end";
+  EXPECT_EQ(std::string_view(mapping->data(), mapping->mapped_bytes()), expected);
+  EXPECT_EQ(this->Load(path), expected);
+  ASSERT_TRUE(file->Sync().ok());
+  EXPECT_EQ(this->Load(path), expected);
+  // Again, over the end, and nothing at all.
+  EXPECT_TRUE(file->PunchHole(kBlock, 2 * kBlock).ok());
+  EXPECT_TRUE(file->PunchHole(64 * kBlock, kBlock).ok());
+  EXPECT_TRUE(file->PunchHole(kBlock, 0).ok());
+  EXPECT_EQ(this->SizeOf(*file), expected.size());
+  // Written again, with space that is set aside only there.
+  ASSERT_TRUE(file->AllocateRange(2 * kBlock, 3 * kBlock).ok());
+  ASSERT_TRUE(file->WriteAt(2 * kBlock, "back").ok());
+  EXPECT_EQ(std::string_view(mapping->data() + 2 * kBlock, 5), std::string_view("back\0", 5));
+  EXPECT_EQ(this->SizeOf(*file), expected.size());
+}
+
+TYPED_TEST_P(FileSystemConformance, HolesAreOfWholeBlocks) {
+  const std::string path = this->Path("file");
+  this->Store(path, std::string(3 * kFileBlockBytes, 'x'));
+  auto file = this->MustOpen(path);
+  this->ExpectError(file->PunchHole(1, kFileBlockBytes), absl::StatusCode::kInvalidArgument, path);
+  this->ExpectError(file->PunchHole(kFileBlockBytes, 512), absl::StatusCode::kInvalidArgument,
+                    path);
+  this->ExpectError(
+      this->MustOpen(path, OpenMode::kReadOnly)->PunchHole(kFileBlockBytes, kFileBlockBytes),
+      absl::StatusCode::kFailedPrecondition, path);
+  EXPECT_EQ(this->Load(path), std::string(3 * kFileBlockBytes, 'x'));
+}
+
 TYPED_TEST_P(FileSystemConformance, DirectoriesAreNotFiles) {
   const std::string path = this->Path("directory");
   ASSERT_TRUE(this->system().CreateDirectories(path).ok());
@@ -400,18 +440,16 @@ TYPED_TEST_P(FileSystemConformance, ThreadsReadWhileOneWritesAndExtends) {
   EXPECT_EQ(wrong.load(), 0u);
 }
 
-REGISTER_TYPED_TEST_SUITE_P(FileSystemConformance, OpenModes, ReadOnlyFilesCannotBeChanged,
-                            DirectoriesAreNotFiles, ReadsAreShortOnlyAtTheEnd,
-                            WritesGrowTheFileAndGapsAreZero, ImpossibleOffsetsAndSizesAreRefused,
-                            AllocateGrowsWithZerosAndNeverShrinks, TruncateShrinksAndGrowsWithZeros,
-                            WritesAndMappingsShowTheSameBytes,
-                            ExtendGrowsAMappingThatStaysWhereItIs,
-                            MapTakesWhatFitsIntoTheReservation, MappingOutlivesFileAndName,
-                            LargeReservationsCostNothing, RenameReplacesInOneStep,
-                            RenameMovesADirectoryWithItsFiles, RemoveTakesFilesAndEmptyDirectories,
-                            CreateDirectoriesMakesWhatIsMissing, ListDirectoryGivesSortedNames,
-                            ExistsAnswersForFilesAndDirectories, LockIsExclusiveAndNamesItsHolder,
-                            ThreadsReadWhileOneWritesAndExtends);
+REGISTER_TYPED_TEST_SUITE_P(
+    FileSystemConformance, OpenModes, ReadOnlyFilesCannotBeChanged, DirectoriesAreNotFiles,
+    ReadsAreShortOnlyAtTheEnd, WritesGrowTheFileAndGapsAreZero, ImpossibleOffsetsAndSizesAreRefused,
+    AllocateGrowsWithZerosAndNeverShrinks, TruncateShrinksAndGrowsWithZeros,
+    WritesAndMappingsShowTheSameBytes, ExtendGrowsAMappingThatStaysWhereItIs,
+    MapTakesWhatFitsIntoTheReservation, MappingOutlivesFileAndName, LargeReservationsCostNothing,
+    RenameReplacesInOneStep, RenameMovesADirectoryWithItsFiles, RemoveTakesFilesAndEmptyDirectories,
+    CreateDirectoriesMakesWhatIsMissing, ListDirectoryGivesSortedNames,
+    ExistsAnswersForFilesAndDirectories, LockIsExclusiveAndNamesItsHolder,
+    ThreadsReadWhileOneWritesAndExtends, HolesReadAsZerosAndKeepTheSize, HolesAreOfWholeBlocks);
 
 }  // namespace alos
 

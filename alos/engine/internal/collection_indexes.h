@@ -46,6 +46,8 @@ struct IndexState {
   std::vector<std::uint64_t> shard_ends;
   // Every commit up to this is in the segments.
   std::uint64_t complete_until = 0;
+  // As Segment::purged_until, of segments of which nothing was left.
+  std::uint64_t purged_until = 0;
   // False while the existing documents are gone through for the first time, and for ever once a
   // part of a log turned out to be damaged: then queries scan, and say what is damaged.
   bool is_usable = false;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "alos/base/epoch.h"
@@ -101,6 +102,16 @@ class CollectionMap {
     for (const auto& [name, collection] : *map_.load(std::memory_order_acquire))
       all.push_back(collection);
     return all;
+  }
+
+  // The ids of those whose documents are not to be lost: also of those that have no name yet. One
+  // at a time with Make, Put and Remove.
+  absl::flat_hash_set<std::uint32_t> LiveIds() const {
+    absl::flat_hash_set<std::uint32_t> ids;
+    for (const auto& collection : owned_) {
+      if (!collection->indexes.is_closed()) ids.insert(collection->id);
+    }
+    return ids;
   }
 
  private:

@@ -51,6 +51,7 @@ class IndexReader {
  public:
   using ShardType = Shard<Policies>;
   using Shards = std::vector<std::unique_ptr<ShardType>>;
+  using Log = typename ShardType::Log;
   using Visit = absl::FunctionRef<bool(ValueView)>;
 
   IndexReader(const ShardContext<Policies>& context, const Shards& shards,
@@ -65,7 +66,7 @@ class IndexReader {
 
   // Whether the snapshot can be read with these segments at all.
   bool is_usable() const {
-    if (!state_.is_usable) return false;
+    if (!state_.is_usable || state_.purged_until > timestamp_) return false;
     for (const auto& segment : state_.segments) {
       if (segment->purged_until > timestamp_) return false;
     }
@@ -79,6 +80,10 @@ class IndexReader {
       const auto* log = shards_[i]->log();
       const std::uint64_t from = i < state_.shard_ends.size() ? state_.shard_ends[i] : 0;
       if (log == nullptr || log->end() <= from) continue;
+      // Compacted before the indexes had seen all of it: they do that first.
+      if (log->begin() > std::max(from, Log::kFirstRecordOffset)) {
+        return absl::FailedPreconditionError("the indexes do not follow the log");
+      }
       const auto shard = static_cast<std::uint32_t>(i);
       bool any = false;
       ALOS_RETURN_IF_ERROR(
@@ -397,6 +402,7 @@ class IndexReader {
     if (!IsHistorical(segment)) return true;
     const RowLocation location = state_.segments[segment]->locations()[row];
     const ShardType& shard = *shards_[location.shard()];
+    if (location.offset() < shard.log()->begin()) return false;  // in no snapshot any more
     const RecordView record(shard.log()->At(location.offset()));
     const std::uint64_t hash = DocumentHash(collection_id_, record.id(), context_.hash_seed);
     ALOS_ASSIGN_OR_RETURN(const std::uint64_t visible,

@@ -174,6 +174,19 @@ class Indexer {
     }
   }
 
+  // Whether the indexes have followed a shard's log up to `end`, behind which there is nothing of
+  // commits up to `timestamp`: until then, what lies before it must stay.
+  bool HasPassed(std::uint32_t shard, std::uint64_t end, std::uint64_t timestamp) {
+    for (Collection* collection : Active()) {
+      if (collection->indexes.is_closed() || IsDamaged(collection)) continue;
+      const auto guard = context_->epochs->Enter();
+      const IndexState& state = *collection->indexes.state();
+      if (state.is_usable && state.complete_until >= timestamp) continue;
+      if (shard >= state.shard_ends.size() || state.shard_ends[shard] < end) return false;
+    }
+    return true;
+  }
+
   // The collection was dropped: its indexes go.
   void Close(Collection* collection) {
     collection->indexes.Close();
@@ -265,6 +278,7 @@ class Indexer {
   static constexpr std::uint64_t kSmallMergeRows = 1 << 16;
   static constexpr std::uint32_t kTextRowsMin = 1 << 12;
   static constexpr std::size_t kMergeFanIn = 4;
+  static constexpr std::uint32_t kMostlyDeadRowsMin = 1 << 12;
 
   // --- Threads.
 
@@ -374,6 +388,8 @@ class Indexer {
     const std::uint64_t quota = news.empty() ? 0 : std::max<std::uint64_t>(1, step / news.size());
     std::vector<RowLocation> locations;
     std::vector<std::pair<RowLocation, std::uint64_t>> superseded;  // and by which commit
+    // Where the logs begin in which we missed something: what is before that is dead.
+    std::vector<RowLocation> begins;
     std::uint64_t newest = 0;
     bool is_complete = true;
     for (const std::size_t i : news) {
@@ -398,6 +414,8 @@ class Indexer {
         return false;
       }
       is_complete = is_complete && records < quota;
+      const std::uint64_t begin = (*shards_)[i]->log()->begin();
+      if ((*ends)[i] < begin) begins.emplace_back(shard, begin);
       (*ends)[i] = *end;
     }
 
@@ -436,9 +454,30 @@ class Indexer {
         next->segments.back() = std::move(last);
       }
       MarkDead(superseded, next);
+      for (const RowLocation begin : begins) MarkDeadBefore(begin, visible, next);
       return true;
     });
     return !is_complete;
+  }
+
+  // The rows of a shard whose log begins at `begin` now.
+  static void MarkDeadBefore(RowLocation begin, std::uint64_t timestamp, IndexState* state) {
+    for (auto& slot : state->segments) {
+      const absl::Span<const RowLocation> all = slot->locations();
+      const auto first = std::lower_bound(all.begin(), all.end(), RowLocation(begin.shard(), 0));
+      const auto end = std::lower_bound(first, all.end(), begin);
+      std::shared_ptr<DeadRows> dead;
+      for (auto row = first; row != end; ++row) {
+        const auto number = static_cast<std::uint32_t>(row - all.begin());
+        if (slot->dead && slot->dead->Has(number)) continue;
+        if (dead == nullptr) dead = CopyDead(*slot);
+        SetDead(number, timestamp, dead.get());
+      }
+      if (dead == nullptr) continue;
+      auto segment = std::make_shared<Segment>(*slot);
+      segment->dead = std::move(dead);
+      slot = std::move(segment);
+    }
   }
 
   static std::shared_ptr<const IndexBytes> LocationBytes(
@@ -533,15 +572,19 @@ class Indexer {
       for (std::uint32_t row = 0; row < segment->rows;) {
         if (is_stopped()) return absl::CancelledError("stopped");
         const auto guard = context_->epochs->Enter();
+        const auto extract = [&](ValueView document) {
+          for (std::size_t i = 0; i < builders.size(); ++i)
+            extractors[i].Extract(document, &builders[i]);
+        };
         for (const std::uint32_t end = std::min(segment->rows, row + kRowsAtOnce); row < end;
              ++row) {
-          ALOS_RETURN_IF_ERROR((*shards_)[locations[row].shard()]->VisitRecord(
-              locations[row].offset(),
-              [&](ValueView document) {
-                for (std::size_t i = 0; i < builders.size(); ++i)
-                  extractors[i].Extract(document, &builders[i]);
-              },
-              false));
+          ShardType& shard = *(*shards_)[locations[row].shard()];
+          if (locations[row].offset() < shard.log()->begin()) {
+            // Compacted away: whoever may read this segment knows that the row is dead.
+            extract(ValueView::FromTrusted(std::string_view("\x80", 1)));
+          } else {
+            ALOS_RETURN_IF_ERROR(shard.VisitRecord(locations[row].offset(), extract, false));
+          }
         }
       }
       for (std::size_t i = 0; i < builders.size(); ++i) {
@@ -762,10 +805,14 @@ class Indexer {
              rows + segments[end]->rows <= Segment::kRowsMax) {
         rows += segments[end++]->rows;
       }
+      if (MostlyDead(*segments[begin])) end = begin + 1;  // written anew by itself
+      rows = end == begin + 1 ? segments[begin]->rows : rows;
       // Not for the sake of a few rows: the first would be written over and over.
       const std::uint64_t first_rows = segments[begin]->rows;
-      if (end - begin < kMergeFanIn || (rows - first_rows) * (kMergeFanIn - 1) < first_rows)
+      if (!MostlyDead(*segments[begin]) &&
+          (end - begin < kMergeFanIn || (rows - first_rows) * (kMergeFanIn - 1) < first_rows)) {
         continue;
+      }
       if (small != (rows <= kSmallMergeRows)) continue;
       std::size_t claimed = begin;
       while (claimed < end && Claim(segments[claimed]->number)) ++claimed;
@@ -775,6 +822,13 @@ class Indexer {
       if (merged) return true;
     }
     return false;
+  }
+
+  // A segment whose dead rows are worth being left out, even if nothing is merged with it.
+  static bool MostlyDead(const Segment& segment) {
+    return segment.dead != nullptr &&
+           (segment.dead->count == segment.rows ||
+            (segment.rows > kMostlyDeadRowsMin && segment.live_rows() < segment.rows / 2));
   }
 
   bool Merge(Collection* collection, const IndexState& seen, std::size_t begin, std::size_t end) {
@@ -817,6 +871,7 @@ class Indexer {
 
     std::vector<absl::Span<const std::uint32_t>> maps(row_maps.begin(), row_maps.end());
     for (const auto& index : state.indexes) {
+      if (merged->rows == 0) break;
       std::vector<const Column*> columns;
       for (const auto& input : inputs) {
         const SegmentColumn* column = input->FindColumn(index->definition.id);
@@ -858,6 +913,11 @@ class Indexer {
       std::erase_if(merged->columns, [&](const auto& column) {
         return next_state->FindIndex(column.first) == nullptr;
       });
+      if (merged->rows == 0) {
+        next_state->purged_until = std::max(next_state->purged_until, merged->purged_until);
+        next_state->segments.erase(first, first + inputs.size());
+        return true;
+      }
       *first = merged;
       next_state->segments.erase(first + 1, first + inputs.size());
       return true;
@@ -1167,6 +1227,14 @@ class Indexer {
     if (is_whole) {
       state.complete_until = number(*view, "complete_until");
       state.is_usable = !state.segments.empty();
+    }
+    for (std::uint32_t i = 0; i < shards_->size(); ++i) {
+      const auto* log = (*shards_)[i]->log();
+      if (log == nullptr) continue;
+      // As of the start: nothing older is read.
+      MarkDeadBefore(RowLocation(i, log->begin()), visible_timestamp_(), &state);
+      if (i < state.shard_ends.size() && state.shard_ends[i] < log->begin())
+        state.complete_until = 0;  // there may be more behind what was compacted
     }
     std::uint64_t next = next_segment_.load();
     next_segment_.store(std::max(next, segment_max + 1));

@@ -18,12 +18,14 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "alos/base/check.h"
 #include "alos/base/epoch.h"
 #include "alos/base/status_macros.h"
@@ -124,17 +126,23 @@ class Shard {
     if (!bytes.ok()) return std::nullopt;
     absl::StatusOr<PrimaryCheckpoint> checkpoint = DecodePrimaryCheckpoint(*bytes);
     if (!checkpoint.ok() || checkpoint->generation != log()->generation() ||
-        checkpoint->log_end > log()->file_size()) {
-      if (checkpoint.ok()) *is_of_later_log = true;
+        checkpoint->log_end > log()->file_size() || checkpoint->log_end < log()->begin()) {
+      if (checkpoint.ok() && checkpoint->generation == log()->generation() &&
+          checkpoint->log_end > log()->file_size()) {
+        *is_of_later_log = true;
+      }
       return std::nullopt;
     }
     // Its checksum holds; still, nothing it says is followed out of the log, or round and round.
+    // What lies before the log's begin: it was written before the last compaction was done.
+    const std::uint64_t begin = log()->begin();
     std::uint64_t used = 0;
     for (const std::uint64_t slot : checkpoint->slots) {
       if (slot == 0) continue;
       ++used;
+      if (!PrimaryIndex::IsUsed(slot)) continue;
       const std::uint64_t offset = PrimaryIndex::Offset(slot);
-      if (offset < Log::kFirstRecordOffset || offset > checkpoint->log_end ||
+      if (offset < begin || offset > checkpoint->log_end ||
           checkpoint->log_end - offset < kRecordHeaderSize) {
         return std::nullopt;
       }
@@ -142,7 +150,7 @@ class Shard {
     if (used == checkpoint->slots.size()) return std::nullopt;
     // A copy that was made while the database was in use may have an older log beside it: zeros
     // where its last record should be. (A record that rotted is no reason not to use it.)
-    if (checkpoint->last_record != 0) {
+    if (checkpoint->last_record >= begin) {
       constexpr std::string_view kZeros("\0\0\0\0\0\0\0\0", 8);
       if (checkpoint->last_record + kRecordHeaderSize > checkpoint->log_end ||
           std::string_view(log()->At(checkpoint->last_record), kZeros.size()) == kZeros) {
@@ -163,12 +171,13 @@ class Shard {
                                       OnTransaction&& on_transaction) {
     collections_.clear();
     stale_bytes_ = checkpointed_end_ = last_record_ = 0;
-    newest_timestamp_ = 0;
-    std::uint64_t from = Log::kFirstRecordOffset;
+    std::uint64_t from = log()->begin();
+    // Of what was compacted away there is nothing newer.
+    newest_timestamp_ = log()->stored_begin().complete_until;
     if (checkpoint != nullptr) {
       index_.Reset(checkpoint->slots, checkpoint->keys);
       stale_bytes_ = checkpoint->stale_bytes;
-      newest_timestamp_ = checkpoint->newest_timestamp;
+      newest_timestamp_ = std::max(newest_timestamp_.load(), checkpoint->newest_timestamp);
       last_record_ = checkpoint->last_record;
       for (const auto& collection : checkpoint->collections) {
         collections_[static_cast<std::uint32_t>(collection.id)] = {
@@ -253,7 +262,7 @@ class Shard {
       if (header.commit_timestamp <= timestamp && header.kind != RecordKind::kAborted) {
         return header.kind == RecordKind::kPut ? offset : 0;
       }
-      offset = header.previous_offset;
+      offset = Previous(header);
     }
     return 0;
   }
@@ -280,13 +289,13 @@ class Shard {
   }
 
   // Whether a document, whose newest record is at `offset` (0: it has none), was changed after
-  // `timestamp`. For writers.
+  // `timestamp`. That it was moved by compaction does not count. For writers.
   bool HasChangedSince(std::uint64_t offset, std::uint64_t timestamp) const {
     while (offset != 0) {
       const RecordHeader header = RecordView(log()->At(offset)).header();
       if (header.commit_timestamp <= timestamp) return false;
       if ((header.flags & kRelocated) == 0 && header.kind != RecordKind::kAborted) return true;
-      offset = header.previous_offset;
+      offset = Previous(header);
     }
     return false;
   }
@@ -373,7 +382,7 @@ class Shard {
     if (log == nullptr) return from;
     if (!log->damaged().empty()) return Damaged(log->damaged().front().offset, {});
     const std::uint64_t end = log->end();
-    std::uint64_t offset = std::max(from, Log::kFirstRecordOffset);
+    std::uint64_t offset = std::max(from, log->begin());
     for (; offset < end && records_max > 0; --records_max) {
       ALOS_RETURN_IF_ERROR(CheckHeader(offset, end));
       const RecordHeader header = RecordView(log->At(offset)).header();
@@ -394,8 +403,8 @@ class Shard {
     const Log* log = this->log();
     if (log == nullptr) return from;
     if (end == 0) end = log->end();
-    std::uint64_t offset = std::max(
-        {from, from == 0 ? marks_.Seek(timestamp) : std::uint64_t{0}, Log::kFirstRecordOffset});
+    std::uint64_t offset =
+        std::max({from, from == 0 ? marks_.Seek(timestamp) : std::uint64_t{0}, log->begin()});
     for (const DamagedExtent& extent : log->damaged()) {
       if (extent.end > offset && extent.offset < end) return Damaged(extent.offset, {});
     }
@@ -417,7 +426,7 @@ class Shard {
   std::uint64_t VerifyRecords(std::uint64_t from, std::uint64_t until, std::uint64_t bytes_max,
                               OnDamaged&& damaged) const {
     const Log& log = *this->log();
-    std::uint64_t offset = std::max(from, Log::kFirstRecordOffset);
+    std::uint64_t offset = std::max(from, log.begin());
     const std::uint64_t begin = offset;
     while (offset < until && offset - begin < bytes_max) {
       const RecordState state =
@@ -450,7 +459,7 @@ class Shard {
     const Log* log = this->log();
     if (log == nullptr) return 0;
     const std::uint64_t end = log->end();
-    std::uint64_t offset = std::max(from, Log::kFirstRecordOffset);
+    std::uint64_t offset = std::max(from, log->begin());
     for (const DamagedExtent& extent : log->damaged()) {
       if (extent.document && extent.document->first != collection) continue;
       if (extent.document) {
@@ -564,7 +573,7 @@ class Shard {
     if (log == nullptr) return 0;
     if (!skip_damaged && !log->damaged().empty()) return Damaged(log->damaged().front().offset, {});
     const std::uint64_t end = log->end();
-    std::uint64_t offset = std::max(from, Log::kFirstRecordOffset);
+    std::uint64_t offset = std::max(from, log->begin());
     while (offset < end) {
       const auto damaged = std::find_if(log->damaged().begin(), log->damaged().end(),
                                         [&](const DamagedExtent& extent) {
@@ -593,6 +602,130 @@ class Shard {
     }
     return 0;
   }
+
+  // --- Compaction. One thread at a time; `collections`: the ids of those that there are.
+
+  using CollectionIds = absl::flat_hash_set<std::uint32_t>;
+
+  // A document that compaction is to move: its newest record.
+  struct Move {
+    std::uint64_t offset = 0;
+    std::uint64_t hash = 0;
+  };
+
+  // How much of the log there is, and how much of it is live documents.
+  struct Usage {
+    std::uint64_t log_bytes = 0;
+    std::uint64_t live_bytes = 0;
+    std::uint64_t stale_bytes() const { return log_bytes - std::min(log_bytes, live_bytes); }
+  };
+  // Writer.
+  Usage usage(const CollectionIds& collections) const {
+    Usage usage;
+    if (owned_log_ == nullptr) return usage;
+    usage.log_bytes = owned_log_->end() - owned_log_->begin();
+    for (const auto& [id, counts] : collections_) {
+      if (collections.contains(id)) usage.live_bytes += static_cast<std::uint64_t>(counts.bytes);
+    }
+    return usage;
+  }
+
+  // Looks at records from `from` to `until`, until it has seen `bytes_max` bytes of the log or
+  // finds one that was committed after `timestamp_max`, and appends the live documents to *moves,
+  // of no more than `moves_bytes_max` bytes unless one alone is larger. Returns where to go on.
+  // kDataLoss when one is damaged. Inside an epoch guard.
+  absl::StatusOr<std::uint64_t> FindLive(std::uint64_t from, std::uint64_t until,
+                                         std::uint64_t timestamp_max, std::uint64_t bytes_max,
+                                         std::uint64_t moves_bytes_max,
+                                         const CollectionIds& collections,
+                                         std::vector<Move>* moves) const {
+    const Log* log = this->log();
+    for (const DamagedExtent& extent : log->damaged()) {
+      if (extent.offset < until && extent.end > from) {
+        return Damaged(extent.offset,
+                       extent.document ? extent.document->second : std::string_view());
+      }
+    }
+    std::uint64_t moves_bytes = 0;
+    std::uint64_t offset = from;
+    while (offset < until && offset - from < bytes_max) {
+      ALOS_RETURN_IF_ERROR(CheckHeader(offset, until));
+      const RecordView record(log->At(offset));
+      const RecordHeader& header = record.header();
+      if (header.commit_timestamp > timestamp_max) break;
+      if (header.kind == RecordKind::kPut && collections.contains(header.collection)) {
+        const std::uint64_t hash =
+            DocumentHash(header.collection, record.id(), context_->hash_seed);
+        if (index_.Holds(hash, offset)) {
+          if (!moves->empty() && moves_bytes + header.size > moves_bytes_max) return offset;
+          if ((header.flags & kBodyUnchecked) == 0 &&
+              Crc32c(record.stored_body()) != header.body_checksum) {
+            return Damaged(offset, record.id());
+          }
+          moves->push_back({offset, hash});
+          moves_bytes += header.size;
+        }
+      }
+      offset = NextRecordOffset(offset + header.size);
+    }
+    return offset;
+  }
+
+  // Takes space for a copy of a document at the end of the log; nullopt when it was written
+  // meanwhile. Writer.
+  absl::StatusOr<std::optional<Write>> PrepareMove(const Move& move) {
+    if (!index_.Holds(move.hash, move.offset)) return std::nullopt;
+    // The space may come with a new map: the old one stays until our epoch ends.
+    const RecordView record(owned_log_->At(move.offset));
+    RecordHeader header = record.header();
+    header.previous_offset = move.offset;
+    header.transaction_record_count = 0;
+    header.flags |= kRelocated;
+    ALOS_ASSIGN_OR_RETURN(
+        auto prepared,
+        owned_log_->Prepare(header, record.id(), record.stored_body(), header.body_checksum));
+    return Write{prepared, header.collection, record.id(), move.hash, move.offset};
+  }
+
+  // Appends the newest records below `offset` to *records, `records_max` at most: of what was
+  // deleted, and of collections that were dropped. *position: 0 at first, then as it was left.
+  // False when there are no more, unless the index grew meanwhile. Inside an epoch guard.
+  bool FindDead(std::uint64_t offset, std::size_t records_max, std::uint64_t* position,
+                std::vector<Move>* records) {
+    return index_.VisitBelow(offset, position, [&](std::uint64_t at) {
+      records->push_back({at, HashAt(at)});
+      return records->size() < records_max;
+    });
+  }
+
+  // Forgets the keys of these records. False when one is that of a live document, which nothing
+  // but a mistake of ours can be: it is kept. Writer.
+  bool RemoveDead(absl::Span<const Move> records, const CollectionIds& collections) {
+    bool all = true;
+    for (const Move& move : records) {
+      const RecordHeader header = RecordView(log()->At(move.offset)).header();
+      if (header.kind == RecordKind::kPut && collections.contains(header.collection)) {
+        all = !index_.Holds(move.hash, move.offset) && all;
+        continue;
+      }
+      if (!index_.Remove(move.hash, move.offset, [this](std::uint64_t at) { return HashAt(at); }))
+        continue;
+      if (header.kind != RecordKind::kPut) continue;
+      Counts& counts = collections_[header.collection];
+      counts.documents -= 1;
+      counts.bytes -= header.size;
+    }
+    return all;
+  }
+
+  // Writer. Nothing is below `offset` that is read or found any more.
+  void SetBegin(std::uint64_t offset, const CollectionIds& collections) {
+    owned_log_->SetBegin(offset);
+    stale_bytes_ = usage(collections).stale_bytes();
+    checkpointed_end_ = 0;  // the checkpoint that there is knows keys that are gone
+  }
+
+  // --- Writing, once more.
 
   // Gives back what was prepared.
   void Discard() {
@@ -630,7 +763,8 @@ class Shard {
     }
     return checkpoint;
   }
-  void CheckpointWritten(std::uint64_t log_end) {
+  void CheckpointWritten(std::uint64_t log_end, std::uint64_t log_begin) {
+    if (log_begin != owned_log_->begin()) return;  // compacted meanwhile
     checkpointed_end_ = std::max(checkpointed_end_, log_end);
   }
 
@@ -647,7 +781,8 @@ class Shard {
   }
   std::uint64_t stale_bytes() const { return stale_bytes_; }
   std::uint64_t uncheckpointed_bytes() const {
-    return owned_log_ == nullptr ? 0 : owned_log_->end() - checkpointed_end_;
+    if (owned_log_ == nullptr) return 0;
+    return owned_log_->end() - std::max(checkpointed_end_, owned_log_->begin());
   }
   std::uint64_t index_bytes() const { return index_.capacity() * 8; }
 
@@ -694,6 +829,22 @@ class Shard {
     return HasGoodHeader(offset, end) ? absl::OkStatus() : Damaged(offset, {});
   }
 
+  // Where the version before this one is; 0 when there is none, or it has been compacted away.
+  std::uint64_t Previous(const RecordHeader& header) const {
+    return header.previous_offset < log()->begin() ? 0 : header.previous_offset;
+  }
+
+  std::uint64_t HashAt(std::uint64_t at) const {
+    const RecordView record(log()->At(at));
+    if (!HasGoodHeader(at, log()->file_size())) {
+      // It rotted since it was indexed. Its key is gone, so no lookup that finds nothing can be
+      // trusted any more.
+      lost_key_offset_.store(at, std::memory_order_release);
+      return 0;
+    }
+    return DocumentHash(record.header().collection, record.id(), context_->hash_seed);
+  }
+
   void Install(const RecordHeader& header, std::uint64_t hash, std::uint64_t previous,
                std::uint64_t offset) {
     Counts& counts = collections_[header.collection];
@@ -709,16 +860,7 @@ class Shard {
       counts.documents += 1;
       counts.bytes += header.size;
     }
-    index_.Put(hash, previous, offset, [this](std::uint64_t at) {
-      const RecordView record(log()->At(at));
-      if (!HasGoodHeader(at, log()->file_size())) {
-        // It rotted since it was indexed. Its key is gone, so no lookup that finds nothing can be
-        // trusted any more.
-        lost_key_offset_.store(at, std::memory_order_release);
-        return std::uint64_t{0};
-      }
-      return DocumentHash(record.header().collection, record.id(), context_->hash_seed);
-    });
+    index_.Put(hash, previous, offset, [this](std::uint64_t at) { return HashAt(at); });
   }
 
   std::string LogPath() const { return absl::StrCat(context_->directory, "/", FileName("db")); }

@@ -156,6 +156,10 @@ class BasicLogCheck {
     ALOS_RETURN_IF_ERROR(ReadJournal(counts));
     for (std::uint32_t i = 0; i < manifest_.shard_count; ++i) {
       ReadCheckpoint(i);
+      if (shards_[i].is_readable) {
+        complete_until_ =
+            std::max(complete_until_, shards_[i].shard->log()->stored_begin().complete_until);
+      }
       if (!checkpoints_[i]) continue;
       ++counts->checkpoints;
       complete_until_ = std::max(complete_until_, checkpoints_[i]->transactions_complete_until);
@@ -225,6 +229,7 @@ class BasicLogCheck {
             facts.is_readable = true;
           }
           if (facts.shard->log()->generation() != record.generation) return absl::OkStatus();
+          if (record.offset < facts.shard->log()->begin()) return absl::OkStatus();  // compacted
           if (CheckRecord(record.bytes.data(), record.bytes.size(), record.generation,
                           record.offset) != RecordState::kValid) {
             return absl::DataLossError(absl::StrCat(directory_,
@@ -282,7 +287,18 @@ class BasicLogCheck {
                      .what = "is of another log; the next start builds it again"});
       return;
     }
-    if (checkpoint->last_record != 0 &&
+    const std::uint64_t begin = facts.shard->log()->begin();
+    if (checkpoint->log_end < begin ||
+        std::any_of(checkpoint->slots.begin(), checkpoint->slots.end(), [&](std::uint64_t slot) {
+          return PrimaryIndex::IsUsed(slot) && PrimaryIndex::Offset(slot) < begin;
+        })) {
+      findings_.Add({.severity = Finding::Severity::kNote,
+                     .file = path,
+                     .what = "is older than the last compaction of its log; the next start builds "
+                             "it again"});
+      return;
+    }
+    if (checkpoint->last_record >= begin &&
         std::string_view(facts.shard->log()->At(checkpoint->last_record), 8) ==
             std::string_view("\0\0\0\0\0\0\0\0", 8)) {
       findings_.Add({.severity = Finding::Severity::kNote,
@@ -304,7 +320,7 @@ class BasicLogCheck {
     const std::optional<PrimaryCheckpoint>& checkpoint = checkpoints_[number];
     bool compared = !checkpoint.has_value();
     const absl::StatusOr<LogRecovery> recovery =
-        log.Recover(Log::kFirstRecordOffset, durable_ends_[number], timestamp_max_,
+        log.Recover(log.begin(), durable_ends_[number], timestamp_max_,
                     [&](std::uint64_t offset, const RecordView& record) {
                       if (!compared && offset >= checkpoint->log_end) {
                         compared = true;
@@ -320,7 +336,7 @@ class BasicLogCheck {
     facts.damaged = recovery->damaged;
     if (!compared && facts.damaged.empty()) CompareCheckpoint(number, *checkpoint);
     ++counts->logs;
-    counts->log_bytes += log.end();
+    counts->log_bytes += log.end() - log.begin();
     for (const DamagedExtent& extent : facts.damaged) {
       Finding finding{.file = LogPath(number),
                       .offset = extent.offset,
@@ -387,7 +403,14 @@ class BasicLogCheck {
         return;
       }
     }
-    if (header.previous_offset != newest) odd_chains->push_back(offset);
+    if (header.previous_offset != newest) {
+      // Compacted away; or a deletion that a compaction, which was not finished, had forgotten.
+      const bool is_gone =
+          newest == 0 ? header.previous_offset < log.begin()
+                      : header.previous_offset == 0 &&
+                            RecordView(log.At(newest)).header().kind == RecordKind::kDelete;
+      if (!is_gone) odd_chains->push_back(offset);
+    }
     if (newest != 0) facts.superseded[newest] = offset;
     newest = offset;
     if (header.kind == RecordKind::kPut) CheckBody(number, offset, record);
@@ -429,24 +452,34 @@ class BasicLogCheck {
     const auto wrong = [&](std::string what) {
       findings_.Add({.file = path, .what = absl::StrCat(what, "; alos repair builds it again")});
     };
-    if (checkpoint.keys != facts.newest.size()) {
-      return wrong(
-          absl::StrCat("has ", checkpoint.keys, " documents, the log has ", facts.newest.size()));
-    }
     const std::uint64_t mask = checkpoint.slots.size() - 1;
     absl::flat_hash_map<std::uint32_t, std::uint64_t> live;
+    std::uint64_t forgotten = 0;  // by a compaction: keys of nothing that can be found
     for (const auto& [hash, offset] : facts.newest) {
       const RecordView record(log.At(offset));
-      if (record.header().kind == RecordKind::kPut) ++live[record.header().collection];
+      const RecordHeader& header = record.header();
       std::uint64_t i = hash & mask;
       while (checkpoint.slots[i] != 0 && (PrimaryIndex::Offset(checkpoint.slots[i]) != offset ||
                                           (checkpoint.slots[i] ^ hash) >> 44 != 0)) {
         i = (i + 1) & mask;
       }
-      if (checkpoint.slots[i] == 0) {
-        return wrong(absl::StrCat("does not have the document ",
-                                  engine_internal::DescribeId(record.id()), " at offset ", offset));
+      if (checkpoint.slots[i] != 0) {
+        if (header.kind == RecordKind::kPut) ++live[header.collection];
+        continue;
       }
+      const bool is_of_a_collection = std::any_of(
+          manifest_.collections.begin(), manifest_.collections.end(),
+          [&](const Manifest::Collection& each) { return each.id == header.collection; });
+      if (header.kind != RecordKind::kPut || !is_of_a_collection) {
+        ++forgotten;
+        continue;
+      }
+      return wrong(absl::StrCat("does not have the document ",
+                                engine_internal::DescribeId(record.id()), " at offset ", offset));
+    }
+    if (checkpoint.keys + forgotten != facts.newest.size()) {
+      return wrong(absl::StrCat("has ", checkpoint.keys, " documents, the log has ",
+                                facts.newest.size() - forgotten));
     }
     for (const auto& collection : checkpoint.collections) {
       const auto found = live.find(static_cast<std::uint32_t>(collection.id));
