@@ -146,11 +146,12 @@ void BM_Compact(benchmark::State& state) {
     state.counters["moved_MiB"] = static_cast<double>(compacted->bytes_moved >> 20);
     state.counters["back_MiB"] = static_cast<double>(compacted->bytes_back >> 20);
     const std::string stats = database->Stats();
-    state.counters["longest_pause_us"] = ValueView::FromTrusted(stats)
-                                             .Find("compaction")
-                                             ->Find("longest_pause_microseconds")
-                                             ->ToDouble()
-                                             .value_or(-1);
+    state.counters["longest_pause_us"] =
+        static_cast<double>(ValueView::FromTrusted(stats)
+                                .Find("compaction")
+                                ->Find("longest_pause_microseconds")
+                                ->ToInt64()
+                                .value_or(-1));
     if (client != nullptr) {
       client->Stop();
       absl::SleepFor(absl::Milliseconds(100));
