@@ -173,6 +173,16 @@ class BankTest : public testing::Test {
     EXPECT_TRUE((*engine)->Close().ok());
   }
 
+  // A group of the journal was copied while it was written, and a later one after it was: looks
+  // like damage, and the copy is refused.
+  bool IsCutInTheJournal(const std::string& path) {
+    if (std::is_same_v<Durability, AsyncDurability>) return false;
+    auto engine = TestEngine::Open(Options(path));
+    if (!engine.ok()) return false;
+    const absl::Status status = (*engine)->FindDatabase("bank").status();
+    return absl::IsDataLoss(status) && absl::StrContains(status.message(), "damaged commit group");
+  }
+
   std::string path_;
   std::unique_ptr<TestEngine> engine_;
   Database* database_ = nullptr;
@@ -233,7 +243,8 @@ TYPED_TEST(BankTest, EachPlainCopyOfTheLiveDirectoryHasTheTotal) {
   });
   constexpr int kCopies = 60;
   int copies = 0;
-  for (; copies < kCopies; ++copies) {
+  int refused = 0;
+  while (copies < kCopies && refused < 10 * kCopies) {
     const std::string target = TestPath("copied");
     std::filesystem::create_directories(target + "/bank");
     for (const auto& entry : std::filesystem::directory_iterator(this->path_ + "/bank")) {
@@ -243,15 +254,21 @@ TYPED_TEST(BankTest, EachPlainCopyOfTheLiveDirectoryHasTheTotal) {
       std::ofstream to(target + "/bank/" + entry.path().filename().string(), std::ios::binary);
       to << from.rdbuf();
     }
+    if (this->IsCutInTheJournal(target)) {
+      ++refused;
+      continue;
+    }
     this->ExpectWhole(target, absl::StrCat("copy ", copies));
     if (this->HasFailure()) break;
+    ++copies;
   }
+  EXPECT_EQ(copies, kCopies);
   copied = true;
   checkpoints.join();
   this->StopWork();
   EXPECT_GT(this->transfers_, 20u);
   std::cerr << copies << " copies during " << this->transfers_
-            << " transfers, 0 inconsistent totals\n";
+            << " transfers, 0 inconsistent totals; " << refused << " refused\n";
 }
 
 TYPED_TEST(BankTest, AStreamIsAWholeBackup) {
@@ -335,7 +352,8 @@ TYPED_TEST(BankTest, TheSecondBackupHasOnlyWhatIsNew) {
   ASSERT_TRUE(verified.ok()) << verified.status();
   EXPECT_FALSE(verified->problems.empty());
   const std::string target = TestPath("restored");
-  EXPECT_TRUE(absl::IsDataLoss(RestoreFromFolder(folder, {.data_path = target}).status()));
+  EXPECT_TRUE(
+      absl::IsDataLoss(RestoreFromFolder(folder, {.data_path = target, .number = 1}).status()));
   EXPECT_FALSE(std::filesystem::exists(target + "/bank"));
   EXPECT_TRUE(
       absl::IsNotFound(RestoreFromFolder(folder, {.data_path = target, .number = 9}).status()));
