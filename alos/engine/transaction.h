@@ -586,6 +586,7 @@ absl::Status BasicTransaction<Policies>::ValidateReads(std::vector<std::uint64_t
   if (predicates_.empty()) return absl::OkStatus();
   // A collection may have been made meanwhile.
   std::vector<Collection*> collections;
+  collections.reserve(predicates_.size());
   for (const Predicate& predicate : predicates_)
     collections.push_back(database_->collections_.Find(predicate.name));
   for (std::size_t i = 0; i < predicates_.size(); ++i) {
