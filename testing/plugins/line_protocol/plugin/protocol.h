@@ -23,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/builder.h"
@@ -38,7 +39,8 @@ namespace testing_plugins {
 struct LineProtocolOptions {
   std::optional<alos::Credentials> credentials = {};
   std::string default_database = "alosdb";
-  std::size_t frame_bytes_max = 64 << 10;  // Of a line.
+  std::size_t frame_bytes_max = 64 << 10;        // Of a line.
+  absl::Duration transaction_idle_timeout = {};  // It has no transactions.
 };
 
 template <class Engine>
