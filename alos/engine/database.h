@@ -278,7 +278,7 @@ class BasicDatabase {
   absl::Status CheckpointIfDue();
 
   // Gives the space of what was deleted and replaced back, of all shards with something stale, and
-  // returns when that is done. Nobody waits for it but writers, for less than a millisecond at a
+  // returns when that is done. Nobody waits for it but writers, while 256 KiB are copied at a
   // time. What an open snapshot, or one that EngineOptions::history_retention keeps, still needs is
   // given back later; `patience`: how long to wait for that.
   // Errors: those of a shard, the others being done: kDataLoss for a damaged record (it and what is
