@@ -20,8 +20,9 @@ std::string Shape(std::string_view filter) {
   std::string shape;
   for (const FilterNode& node : (*program)->nodes()) {
     static constexpr std::string_view kNames[] = {
-        "true", "false", "and",    "or",    "nor",  "not",  "eq",  "gt",       "gte",       "lt",
-        "lte",  "in",    "exists", "regex", "type", "size", "mod", "elem-doc", "elem-value"};
+        "true", "false", "and",  "or",  "nor",      "not",       "eq",
+        "gt",   "gte",   "lt",   "lte", "in",       "exists",    "regex",
+        "word", "type",  "size", "mod", "elem-doc", "elem-value"};
     if (!shape.empty()) shape += ' ';
     shape += kNames[static_cast<std::size_t>(node.op)];
     if (node.subtree_size != 1) shape += std::to_string(node.subtree_size);
