@@ -397,10 +397,15 @@ class BasicShardLog {
   }
 
   // Writes [from, end()) once more, so that the next Sync() flushes all of it: after a failed flush
-  // the kernel may call a page clean that the disk never got. Before the log is in use.
+  // the kernel may call a page clean that the disk never got. From 0: the file's header, too.
+  // Before the log is in use.
   absl::Status Rewrite(std::uint64_t from) {
     constexpr std::uint64_t kChunkSize = 1 << 20;
     std::string chunk;
+    if (from < kFirstRecordOffset) {
+      chunk.assign(mapping_->data(), kFirstRecordOffset);
+      ALOS_RETURN_IF_ERROR(file_->WriteAt(0, chunk));
+    }
     // Not what has been given back.
     for (std::uint64_t offset = std::max(from, begin()); offset < end(); offset += chunk.size()) {
       chunk.assign(mapping_->data() + offset, std::min(kChunkSize, end() - offset));
