@@ -82,9 +82,8 @@ absl::Status LoadDatabases(Engine& engine, const std::vector<std::string>& names
 
 // The hook of --hook-collections.
 void LogChange(std::string_view database, const Change& change) {
-  constexpr std::string_view kNames[] = {"insert", "update", "delete", "drop", "replace"};
-  std::string text = absl::StrCat("hook ", kNames[static_cast<std::size_t>(change.kind)], " ",
-                                  database, " ", change.collection, " ", change.timestamp);
+  std::string text = absl::StrCat("hook ", NameOf(change.kind), " ", database, " ",
+                                  change.collection, " ", change.timestamp);
   if (change.before) absl::StrAppend(&text, " before ", ToJson(*change.before));
   if (change.after) absl::StrAppend(&text, " after ", ToJson(*change.after));
   ALOS_LOG(kInfo) << text;

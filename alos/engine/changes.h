@@ -47,6 +47,12 @@ struct Change {
   ChangePosition next;  // behind it
 };
 
+// As feeds and logs call it.
+inline std::string_view NameOf(Change::Kind kind) {
+  constexpr std::string_view kNames[] = {"insert", "update", "delete", "drop", "replace"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
 struct ChangesQuery {
   ChangePosition position;
   std::vector<std::string> collections;  // empty: all

@@ -464,7 +464,6 @@ class BasicDatabase {
 
   // --- Events: drops, which the logs do not have.
 
-  static constexpr std::string_view kEventsCollection = "$events";
   static constexpr std::uint64_t kEventsMax = 1024;
   struct Event {
     std::string name;
@@ -1263,7 +1262,7 @@ template <class Policies>
 absl::Status BasicDatabase<Policies>::Drop(std::string_view name) {
   ALOS_ASSIGN_OR_RETURN(const Collection* there, FindCollection(name));
   if (there == nullptr) return absl::OkStatus();
-  ALOS_RETURN_IF_ERROR(OwnCollection(&events_, kEventsCollection).status());
+  ALOS_RETURN_IF_ERROR(OwnCollection(&events_, engine_internal::kEventsCollection).status());
   absl::MutexLock lock(&manifest_mutex_);
   const auto found =
       std::find_if(manifest_.collections.begin(), manifest_.collections.end(),
@@ -1670,7 +1669,7 @@ absl::Status BasicDatabase<Policies>::ReplayEvents() {
   const auto guard = context_.epochs->Enter();
   absl::MutexLock names_lock(&names_mutex_);
   for (const auto& collection : manifest_.collections) names_[collection.id] = {collection.name, 0};
-  const Collection* events = collections_.Find(kEventsCollection);
+  const Collection* events = collections_.Find(engine_internal::kEventsCollection);
   if (events == nullptr) return absl::OkStatus();
   bool changed = false;
   for (std::uint64_t slot = 0; slot < kEventsMax; ++slot) {
@@ -1735,7 +1734,7 @@ absl::StatusOr<ChangePosition> BasicDatabase<Policies>::ReadChanges(
   }
   const auto guard = context_.epochs->Enter();
   const std::uint64_t newest = ReadTimestamp();
-  const Collection* events = collections_.Find(kEventsCollection);
+  const Collection* events = collections_.Find(engine_internal::kEventsCollection);
   // Names of the collections that were asked for, by id; nullptr: not asked for.
   absl::flat_hash_map<std::uint32_t, std::optional<Naming>> names;
   const auto name_of = [&](std::uint32_t collection, std::uint64_t at) -> const std::string* {
@@ -3243,7 +3242,7 @@ absl::StatusOr<PipelineEnvironment::Replacement> BasicDatabase<Policies>::BeginR
 // Makes `next`, which nobody finds yet, the collection of its name.
 template <class Policies>
 absl::Status BasicDatabase<Policies>::Rename(Collection* next) {
-  ALOS_RETURN_IF_ERROR(OwnCollection(&events_, kEventsCollection).status());
+  ALOS_RETURN_IF_ERROR(OwnCollection(&events_, engine_internal::kEventsCollection).status());
   absl::MutexLock lock(&manifest_mutex_);
   ALOS_RETURN_IF_ERROR(durability_->health());
   const std::vector<Manifest::Collection> before = manifest_.collections;

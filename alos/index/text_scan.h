@@ -12,13 +12,9 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
-#include "absl/types/span.h"
-#include "alos/document/text_folding.h"
 #include "alos/index/index_key.h"
 #include "alos/index/trigram_index.h"
 #include "alos/index/trigram_probe.h"
@@ -37,24 +33,10 @@ class TextPattern {
   explicit TextPattern(const re2::RE2* regex)
       : regex_(regex), query_(TrigramQuery::FromRegex(*regex)) {}
 
-  // Texts that contain all or any of `strings`, but for differences that do not count.
-  TextPattern(std::vector<std::string> strings, TrigramQuery::Words which, TextFolding folding)
-      : strings_(std::move(strings)),
-        which_(which),
-        folding_(folding),
-        query_(TrigramQuery::FromWords(strings_, which)) {
-    for (std::string& string : strings_) {
-      std::string folded;
-      FoldText(string, folding_, &folded);
-      string = std::move(folded);
-    }
-  }
-
-  // Texts that `matches` is true for, which may be called from any number of threads. They contain
-  // one of `words`, or more, in whatever folding.
-  TextPattern(absl::Span<const std::string> words, std::function<bool(std::string_view)> matches)
-      : matches_(std::move(matches)),
-        query_(TrigramQuery::FromWords(words, TrigramQuery::Words::kAny)) {}
+  // Texts that `matches` is true for, which may be called from any number of threads. All of them
+  // fulfil `query`.
+  TextPattern(TrigramQuery query, std::function<bool(std::string_view)> matches)
+      : matches_(std::move(matches)), query_(std::move(query)) {}
 
   // What every text that matches fulfils.
   const TrigramQuery& query() const { return query_; }
@@ -64,26 +46,12 @@ class TextPattern {
       return regex_->Match(re2::StringPiece(text.data(), text.size()), 0, text.size(),
                            re2::RE2::UNANCHORED, nullptr, 0);
     }
-    if (matches_) return matches_(text);
-    std::string folded;
-    if (!folding_.case_sensitive || !folding_.diacritic_sensitive) {
-      FoldText(text, folding_, &folded);
-      text = folded;
-    }
-    const auto is_in_text = [&](const std::string& string) {
-      return text.find(string) != std::string_view::npos;
-    };
-    return which_ == TrigramQuery::Words::kAll
-               ? std::all_of(strings_.begin(), strings_.end(), is_in_text)
-               : std::any_of(strings_.begin(), strings_.end(), is_in_text);
+    return matches_(text);
   }
 
  private:
   const re2::RE2* regex_ = nullptr;
   std::function<bool(std::string_view)> matches_;
-  std::vector<std::string> strings_;
-  TrigramQuery::Words which_ = TrigramQuery::Words::kAll;
-  TextFolding folding_;
   TrigramQuery query_;
 };
 

@@ -234,7 +234,8 @@ class IndexPredicate {
     } else if (node.op == FilterOp::kTextWord) {
       const query_internal::TextSearch& search = program_->texts()[node.operand];
       texts_.push_back(std::make_unique<TextPattern>(
-          search.words(), [&search](std::string_view text) { return search.HasWord(text); }));
+          TrigramQuery::FromWords(search.words(), TrigramQuery::Words::kAny),
+          [&search](std::string_view text) { return search.HasWord(text); }));
       text_indexes_.push_back(*id);
     }
   }

@@ -38,8 +38,11 @@ struct Collection {
 };
 
 // Collections of alos's own: they are in no list, and users cannot name them.
+inline constexpr std::string_view kRequestsCollection = "$requests";  // internal/request_notes.h
+inline constexpr std::string_view kEventsCollection = "$events";      // drops, which logs lack
+
 inline bool IsOwnCollection(std::string_view name) {
-  return name == "$requests" || name == "$events";
+  return name == kRequestsCollection || name == kEventsCollection;
 }
 
 inline absl::Status CheckCollectionName(std::string_view name) {

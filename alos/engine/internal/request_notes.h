@@ -22,7 +22,6 @@
 
 namespace alos::engine_internal {
 
-inline constexpr std::string_view kRequestsCollection = "$requests";
 inline constexpr std::uint32_t kRequestSlots = 65'536;
 
 struct RequestNote {

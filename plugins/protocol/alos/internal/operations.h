@@ -1620,24 +1620,24 @@ absl::Status Operations<Engine>::Changes(const Request& request, std::string* ou
       9);
   const std::size_t array = StartArray(out);
   std::size_t count = 0;
-  ALOS_ASSIGN_OR_RETURN(
-      const ChangePosition next, database->ReadChanges(query, [&](const alos::Change& change) {
-        constexpr std::string_view kNames[] = {"insert", "update", "delete", "drop", "replace"};
-        Builder one(out);
-        one.StartDocument(5U + !change.id.empty() + change.before.has_value() +
-                          change.after.has_value());
-        one.Key("op").String(kNames[static_cast<std::size_t>(change.kind)]);
-        one.Key("collection").String(change.collection);
-        if (!change.id.empty()) one.Key("id").Raw(ValueView::FromTrusted(change.id));
-        if (change.before) one.Key("before").Raw(*change.before);
-        if (change.after) one.Key("after").Raw(*change.after);
-        one.Key("ts").Uint(change.timestamp);
-        one.Key("last").Bool(change.is_last);
-        one.Key("next").Binary(position_of(change.next));
-        one.EndDocument();
-        ++count;
-        return out->size() - start < limits_.stream_batch_bytes;
-      }));
+  ALOS_ASSIGN_OR_RETURN(const ChangePosition next,
+                        database->ReadChanges(query, [&](const alos::Change& change) {
+                          Builder one(out);
+                          one.StartDocument(5U + !change.id.empty() + change.before.has_value() +
+                                            change.after.has_value());
+                          one.Key("op").String(NameOf(change.kind));
+                          one.Key("collection").String(change.collection);
+                          if (!change.id.empty())
+                            one.Key("id").Raw(ValueView::FromTrusted(change.id));
+                          if (change.before) one.Key("before").Raw(*change.before);
+                          if (change.after) one.Key("after").Raw(*change.after);
+                          one.Key("ts").Uint(change.timestamp);
+                          one.Key("last").Bool(change.is_last);
+                          one.Key("next").Binary(position_of(change.next));
+                          one.EndDocument();
+                          ++count;
+                          return out->size() - start < limits_.stream_batch_bytes;
+                        }));
   EndArray(array, count, out);
   out->append(
       "\xa6"
