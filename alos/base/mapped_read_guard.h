@@ -11,6 +11,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -168,11 +169,12 @@ class MappedReadGuard {
       }
     }
     if (is_ours) {
-      void* const mapped =
-          ::mmap(reinterpret_cast<void*>(page), registry->page_bytes, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+      // The system call itself: a sanitizer takes mmap() for a store of this thread to the page.
+      const std::int64_t mapped =
+          ::syscall(SYS_mmap, page, registry->page_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
       errno = saved_errno;
-      if (mapped != MAP_FAILED) return;
+      if (mapped != -1) return;
     }
     // Not ours: as if we were not there. Without a handler the access is repeated, and ends us.
     if ((registry->previous.sa_flags & SA_SIGINFO) != 0 &&
