@@ -709,6 +709,57 @@ TEST_F(IndexTest, WordsComeFromTheTextIndex) {
   }
 }
 
+// Where text drives, what else is asked for spares keys from being matched.
+TEST_F(IndexTest, TextIsMatchedWhereAllElseMayHold) {
+  constexpr int kDocuments = 20'000;
+  for (int i = 0; i < kDocuments; ++i) {
+    const int word = i % 40;
+    Insert(absl::StrCat("{_id: ", i, ", s: '", i * 7919 % kDocuments, " is w", word,
+                        "x', n: ", word % 4, i % 400 == 17 ? ", m: 1" : "", "}"));
+  }
+  const auto count = [&](std::string_view text, Explain* explain) {
+    const ShellDocument specification(text);
+    const absl::StatusOr<Filter> filter = Filter::Compile(specification.view());
+    EXPECT_TRUE(filter.ok()) << filter.status();
+    std::uint64_t found = 0;
+    FindQuery query;
+    query.filter = &*filter;
+    query.explain = explain;
+    EXPECT_TRUE(database_
+                    ->Find("c", query,
+                           [&](ValueView document) {
+                             EXPECT_TRUE(filter->Matches(document));
+                             ++found;
+                             return true;
+                           })
+                    .ok());
+    return found;
+  };
+  for (const char* text : {"{s: {$regex: 'w17x'}}", "{n: 1}", "{m: 1}"}) count(text, nullptr);
+  ASSERT_TRUE(*database_->WaitForIndexes("c"));
+  Explain all;
+  for (int i = 0; i < 200 && all.plan != Explain::kPlanIndex; ++i) {
+    all = Explain();
+    EXPECT_EQ(count("{s: {$regex: 'w17x'}}", &all), kDocuments / 40u);
+    absl::SleepFor(absl::Milliseconds(50));
+  }
+  ASSERT_EQ(all.plan, Explain::kPlanIndex);
+  EXPECT_GT(all.keys_examined, kDocuments / 20u);
+  Explain some;
+  EXPECT_EQ(count("{s: {$regex: 'w17x'}, n: 2}", &some), 0u);
+  EXPECT_EQ(some.plan, Explain::kPlanIndex);
+  EXPECT_LT(some.keys_examined, all.keys_examined / 4);
+  EXPECT_EQ(some.documents_examined, 0u);
+  EXPECT_EQ(count("{s: {$regex: 'w17x'}, n: 1}", nullptr), kDocuments / 40u);
+  EXPECT_EQ(count("{s: {$regex: 'w17x'}, $or: [{n: 2}, {m: 1, n: 1}]}", nullptr),
+            kDocuments / 400u);
+  EXPECT_EQ(count("{s: {$regex: 'w17x'}, n: {$ne: 1}}", nullptr), 0u);
+  EXPECT_EQ(count("{s: {$regex: 'w17x'}, m: {$exists: false}, n: {$in: [0, 1]}}", nullptr),
+            kDocuments / 40u - kDocuments / 400u);
+  EXPECT_EQ(count("{n: 1, $or: [{s: {$regex: 'w17x'}}, {s: {$regex: 'w18x'}}]}", nullptr),
+            kDocuments / 40u);
+}
+
 TEST_F(IndexTest, StagesTellTheirTimeAndLookupsWantAnIndex) {
   for (int i = 0; i < 300; ++i) Insert(absl::StrCat("{_id: ", i, ", n: ", i % 7, "}"));
   const ShellDocument specification(

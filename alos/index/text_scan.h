@@ -8,6 +8,7 @@
 #define ALOS_INDEX_TEXT_SCAN_H_
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -15,6 +16,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/types/span.h"
 #include "alos/index/index_key.h"
 #include "alos/index/trigram_index.h"
 #include "alos/index/trigram_probe.h"
@@ -92,12 +94,27 @@ inline std::uint32_t GuessedFrequency(Trigram trigram) {
 
 }  // namespace index_internal
 
-// Chunks whose memory is asked for together.
-inline constexpr std::size_t kChunksAtOnce = 16;
+// Chunks that are looked at together.
+inline constexpr std::size_t kTextChunksAtOnce = 16;
+
+// A bit for each code of a chunk, the lowest for the first, of those whose text is worth matching.
+using TextChunkMask = std::uint8_t;
+static_assert(TrigramIndex::kChunkKeys == 8);
+
+// All are.
+struct SelectAllCodes {
+  void operator()(absl::Span<const std::uint32_t> /*chunks*/, TextChunkMask* masks) const {
+    std::fill_n(masks, kTextChunksAtOnce, TextChunkMask{0xFF});
+  }
+};
 
 // Calls visit(code, is_certain) for the codes in [first_code, end_code), ascending, whose keys'
 // text matches `pattern`, until it returns false. Keys that may have been cut short are visited
 // whether their beginning matches or not, with is_certain false: the document has to be looked at.
+//
+// `select(chunks, masks)` is asked about the chunks that the index leads to, up to
+// kTextChunksAtOnce of them, and sets a mask for each: texts that are not worth matching for other
+// reasons need not be decoded.
 //
 // REQUIRES: the codes in the range are those of strings. `index`, if not nullptr, is of this
 // dictionary; codes outside what it covers are all looked at.
@@ -114,10 +131,10 @@ inline constexpr std::size_t kChunksAtOnce = 16;
 //         codes.push_back(code);
 //         return codes.size() < 50;
 //       });
-template <TextDictionary Dictionary, class Visit>
+template <TextDictionary Dictionary, class Visit, class Select = SelectAllCodes>
 TextScanCounts ScanText(const Dictionary& dictionary, const TrigramIndex* index,
                         const TextPattern& pattern, std::uint32_t first_code,
-                        std::uint32_t end_code, Visit visit) {
+                        std::uint32_t end_code, Visit visit, Select select = {}) {
   TextScanCounts counts;
   bool goes_on = true;
   const std::optional<TrigramProbe> probe =
@@ -128,9 +145,11 @@ TextScanCounts ScanText(const Dictionary& dictionary, const TrigramIndex* index,
   const auto matches = [&](std::string_view text) {
     return (!probe.has_value() || probe->MayMatch(text)) && pattern.Matches(text);
   };
-  const auto scan = [&](std::uint32_t first, std::uint32_t end) {
+  const auto scan = [&](std::uint32_t first, std::uint32_t end, const TextChunkMask* mask) {
     if (!goes_on || first >= end) return;
     dictionary.ForEachKey(first, end, [&](std::uint32_t code, std::string_view key) {
+      if (mask != nullptr && (*mask >> ((code - 1) % TrigramIndex::kChunkKeys) & 1) == 0)
+        return false;
       ++counts.keys_examined;
       counts.bytes_read += key.size();
       const bool is_whole = !IsCutIndexKey(key);
@@ -142,38 +161,45 @@ TextScanCounts ScanText(const Dictionary& dictionary, const TrigramIndex* index,
     });
   };
   if (!CanUseTrigrams(index, pattern.query())) {
-    scan(first_code, end_code);
+    scan(first_code, end_code, nullptr);
     return counts;
   }
   counts.used_index = true;
   const std::uint32_t covered_first = std::clamp(index->first_code(), first_code, end_code);
   const std::uint32_t covered_end = std::clamp(index->end_code(), covered_first, end_code);
-  scan(first_code, covered_first);
+  scan(first_code, covered_first, nullptr);
   if (covered_first < covered_end) {
     // Chunks lie anywhere in a large dictionary: the memory of some is asked for at once.
-    std::uint32_t chunks[kChunksAtOnce];
+    std::uint32_t chunks[kTextChunksAtOnce];
     std::size_t chunk_count = 0;
     const auto scan_chunks = [&] {
+      TextChunkMask masks[kTextChunksAtOnce];
+      select(absl::MakeConstSpan(chunks, chunk_count), masks);
       if constexpr (requires { dictionary.Prefetch(first_code); }) {
-        for (std::size_t i = 0; i < chunk_count; ++i)
-          dictionary.Prefetch(TrigramIndex::FirstCodeOf(chunks[i]));
+        for (std::size_t i = 0; i < chunk_count; ++i) {
+          if (masks[i] != 0) dictionary.Prefetch(TrigramIndex::FirstCodeOf(chunks[i]));
+        }
       }
       for (std::size_t i = 0; i < chunk_count && goes_on; ++i) {
-        scan(std::max(TrigramIndex::FirstCodeOf(chunks[i]), covered_first),
-             std::min(TrigramIndex::FirstCodeOf(chunks[i] + 1), covered_end));
+        if (masks[i] == 0) continue;
+        // The keys of a chunk are decoded one after another: no further than to the last one asked
+        // for.
+        const std::uint32_t code = TrigramIndex::FirstCodeOf(chunks[i]);
+        const auto codes = static_cast<std::uint32_t>(std::bit_width(masks[i]));
+        scan(std::max(code, covered_first), std::min(code + codes, covered_end), &masks[i]);
       }
       chunk_count = 0;
     };
     const auto take_chunk = [&](std::uint32_t chunk) {
       if (TrigramIndex::FirstCodeOf(chunk) >= covered_end) return false;
       chunks[chunk_count++] = chunk;
-      if (chunk_count == kChunksAtOnce) scan_chunks();
+      if (chunk_count == kTextChunksAtOnce) scan_chunks();
       return goes_on;
     };
     index->Candidates(pattern.query(), take_chunk, TrigramIndex::ChunkOf(covered_first));
     scan_chunks();
   }
-  scan(covered_end, end_code);
+  scan(covered_end, end_code, nullptr);
   return counts;
 }
 

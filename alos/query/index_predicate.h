@@ -871,11 +871,122 @@ class SegmentPredicate {
   void ForEachTextMatch(std::size_t index, const TextPattern& pattern, Code first, Code end,
                         Counters* counters, Visit&& visit) const {
     const Leaf& leaf = leaves_[index];
-    const TextScanCounts counts =
-        ScanText(leaf.column->column(), leaf.column->text(), pattern, first, end, visit);
+    const auto scan = [&](auto... select) {
+      return ScanText(leaf.column->column(), leaf.column->text(), pattern, first, end, visit,
+                      std::move(select)...);
+    };
+    const std::vector<std::size_t> others = OtherConjuncts(index);
+    const TextScanCounts counts = others.empty() ? scan() : scan(RowsFirst(*this, others, leaf));
     counters->keys_examined += counts.keys_examined;
     counters->bytes_read += counts.bytes_read;
   }
+
+  // The parts of the top conjunction that columns tell of, and that no text is part of.
+  std::vector<std::size_t> OtherConjuncts(std::size_t text) const {
+    const std::vector<IndexPredicate::Node>& nodes = predicate_.nodes();
+    std::vector<std::size_t> others;
+    if (nodes[0].kind != Kind::kAnd) return others;
+    for (std::size_t i = 1; i < nodes[0].subtree_size; i += nodes[i].subtree_size) {
+      bool has_column = false;
+      bool has_text = false;
+      for (std::size_t j = i; j < i + nodes[i].subtree_size; ++j) {
+        const Leaf& leaf = leaves_[j];
+        if (nodes[j].kind != Kind::kLeaf || leaf.is_joined) continue;
+        has_column = has_column || leaf.mode == Mode::kIntervals;
+        has_text = has_text || j == text || leaf.mode == Mode::kText || leaf.mode == Mode::kByKey;
+      }
+      if (has_column && !has_text) others.push_back(i);
+    }
+    // The one that leaves the fewest rows first.
+    std::sort(others.begin(), others.end(),
+              [this](std::size_t a, std::size_t b) { return EntriesMax(a) < EntriesMax(b); });
+    return others;
+  }
+
+  // How many entries may be other than kNo, without a look at any.
+  std::uint64_t EntriesMax(std::size_t index) const {
+    const IndexPredicate::Node& node = predicate_.nodes()[index];
+    if (node.kind == Kind::kLeaf && leaves_[index].mode == Mode::kIntervals)
+      return leaves_[index].estimate;
+    if (node.kind != Kind::kAnd && node.kind != Kind::kOr) return segment_.rows;
+    std::uint64_t entries = node.kind == Kind::kAnd ? segment_.rows : 0;
+    for (std::size_t i = index + 1; i < index + node.subtree_size;
+         i += predicate_.nodes()[i].subtree_size) {
+      entries =
+          node.kind == Kind::kAnd ? std::min(entries, EntriesMax(i)) : entries + EntriesMax(i);
+    }
+    return entries;
+  }
+
+  // Which keys of text are worth matching: those of which some row may match all else. A key costs
+  // as much to decode and match as some ten of the look-ups in columns that may save it.
+  class RowsFirst {
+   public:
+    RowsFirst(const SegmentPredicate& predicate, const std::vector<std::size_t>& others,
+              const Leaf& text)
+        : predicate_(predicate), others_(others), column_(text.column->column()) {
+      std::size_t depth = 0;
+      for (const std::size_t other : others) depth = std::max(depth, predicate.DepthOf(other));
+      scratch_.resize(depth + 1);
+    }
+
+    void operator()(absl::Span<const std::uint32_t> chunks, TextChunkMask* masks) {
+      if (is_useless_) return SelectAllCodes()(chunks, masks);
+      std::uint32_t size = 0;
+      for (std::size_t i = 0; i < chunks.size(); ++i) {
+        masks[i] = 0;
+        const Code first = TrigramIndex::FirstCodeOf(chunks[i]);
+        for (std::uint32_t k = 0; k < TrigramIndex::kChunkKeys; ++k) {
+          const absl::Span<const std::uint32_t> rows = column_.Postings(first + k);
+          // A key of many rows, or of so many that they are not listed, is matched.
+          if (rows.empty() || rows.size() > kRowsOfKeyMax) {
+            masks[i] = static_cast<TextChunkMask>(masks[i] | 1 << k);
+            continue;
+          }
+          for (const std::uint32_t row : rows) {
+            if (row >= predicate_.segment_.rows) continue;
+            rows_[size] = row;
+            keys_[size++] = static_cast<std::uint8_t>(i * TrigramIndex::kChunkKeys + k);
+          }
+        }
+      }
+      const std::uint32_t all = size;
+      for (const std::size_t other : others_) {
+        if (size == 0) break;
+        predicate_.EvaluateRows(other, rows_.data(), size, scratch_.data());
+        std::uint32_t kept = 0;
+        for (std::uint32_t k = 0; k < size; ++k) {
+          rows_[kept] = rows_[k];
+          keys_[kept] = keys_[k];
+          kept += scratch_[0][k] != 0;
+        }
+        size = kept;
+      }
+      for (std::uint32_t k = 0; k < size; ++k) {
+        TextChunkMask& mask = masks[keys_[k] / TrigramIndex::kChunkKeys];
+        mask = static_cast<TextChunkMask>(mask | 1 << keys_[k] % TrigramIndex::kChunkKeys);
+      }
+      asked_ += all;
+      kept_ += size;
+      is_useless_ = asked_ >= kAskedMin && kept_ > asked_ / 2;
+    }
+
+   private:
+    static constexpr std::size_t kRowsOfKeyMax = 8;
+    static constexpr std::uint64_t kAskedMin = 1024;
+    static_assert(kTextChunksAtOnce * TrigramIndex::kChunkKeys * kRowsOfKeyMax <= kBatchRows);
+    static_assert(kTextChunksAtOnce * TrigramIndex::kChunkKeys <= 256);
+
+    const SegmentPredicate& predicate_;
+    const std::vector<std::size_t>& others_;
+    const Column& column_;
+    std::array<std::uint32_t, kBatchRows> rows_;
+    std::array<std::uint8_t, kBatchRows> keys_;  // of each row: its place in the chunks asked about
+    std::vector<Block> scratch_;
+    std::uint64_t asked_ = 0;
+    std::uint64_t kept_ = 0;
+    bool is_useless_ = false;
+  };
 
   template <class Visit>
   void DriveByPostings(Counters* counters, Visit&& visit) {
