@@ -117,6 +117,11 @@ inline bool Uses(ValueView specification, std::string_view name) {
   return uses;
 }
 
+// Joined documents are in any order.
+inline bool UsesJoins(ValueView pipeline) {
+  return Uses(pipeline, "$lookup") || Uses(pipeline, "$graphLookup");
+}
+
 // What is known of a pipeline's answer, given how its input is ordered.
 struct PipelineTraits {
   bool determined = true;  // The same input in any order gives the same answer.
@@ -130,6 +135,7 @@ inline PipelineTraits TraitsOf(ValueView pipeline, Order input, bool ids_are_uni
   static constexpr std::string_view kOrderDependent[] = {
       "$first", "$last",         "$push",     "$firstN",
       "$lastN", "$mergeObjects", "$addToSet", "$accumulator"};
+  bool joins = false;  // what was joined is in any order
   for (const ValueView stage : Elements(pipeline)) {
     if (!stage.IsDocument() || stage.size() != 1) continue;
     const Entry entry = *Entries(stage).begin();
@@ -159,7 +165,7 @@ inline PipelineTraits TraitsOf(ValueView pipeline, Order input, bool ids_are_uni
         ids_are_unique = false;
         traits.order = name == "$group" ? Order::kAny : Order::kSame;
       }
-    } else if (name == "$sortByCount") {
+    } else if (name == "$sortByCount" || name == "$unionWith") {
       ids_are_unique = false;
       traits.order = Order::kAny;
     } else if (name == "$facet") {
@@ -169,6 +175,11 @@ inline PipelineTraits TraitsOf(ValueView pipeline, Order input, bool ids_are_uni
       }
       ids_are_unique = false;
       traits.order = Order::kSame;
+    } else if (name == "$unwind" && joins) {
+      ids_are_unique = false;
+      traits.order = Order::kAny;
+    } else if (name == "$lookup" || name == "$graphLookup") {
+      joins = true;
     } else if (name == "$unwind" || name == "$replaceRoot" || name == "$replaceWith" ||
                name == "$densify") {
       ids_are_unique = false;

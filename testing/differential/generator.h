@@ -928,7 +928,58 @@ class Generator {
     }
     const std::size_t count = random_.Below(4);
     for (std::size_t i = 0; i < count; ++i) AddStage(ordered, &stages, 1);
+    if (random_.Chance(8)) AddJoin(&stages);
     return Array(stages);
+  }
+
+  // The collection with itself. What is joined may come in any order, so little comes after it.
+  void AddJoin(std::vector<Bytes>* stages) {
+    const std::string from(kCollectionName);
+    switch (random_.Below(4)) {
+      case 0: {
+        if (!HasStage("$unionWith")) return;
+        std::vector<Bytes> inner{Document("$match", Filter())};
+        if (random_.Chance(30)) inner.push_back(Document("$project", ComputedProjection()));
+        stages->push_back(Document(
+            "$unionWith", Document(Fields{{"coll", String(from)}, {"pipeline", Array(inner)}})));
+        return;
+      }
+      case 1: {
+        if (!HasStage("$graphLookup")) return;
+        Fields graph{{"from", String(from)},
+                     {"startWith", String(absl::StrCat("$", SomePath().path))},
+                     {"connectFromField", String(SomePath().path)},
+                     {"connectToField", String(SomePath().path)},
+                     {"as", String("j")}};
+        if (random_.Chance(70)) graph.emplace_back("maxDepth", Int(random_.Between(0, 2)));
+        if (random_.Chance(30)) graph.emplace_back("depthField", String("depth"));
+        if (random_.Chance(30)) graph.emplace_back("restrictSearchWithMatch", Filter(1));
+        stages->push_back(Document("$graphLookup", Document(graph)));
+        break;
+      }
+      default: {
+        if (!HasStage("$lookup")) return;
+        Fields lookup{{"from", String(from)}, {"as", String("j")}};
+        const bool by_fields = random_.Chance(75);
+        if (by_fields) {
+          lookup.emplace_back("localField", String(SomePath().path));
+          lookup.emplace_back("foreignField", String(SomePath().path));
+        }
+        if (!by_fields || random_.Chance(25)) {
+          std::vector<Bytes> inner{Document("$match", Filter(1))};
+          if (random_.Chance(50)) {
+            lookup.emplace_back("let", Document("x", String(absl::StrCat("$", SomePath().path))));
+            const Bytes equal = Array({String(absl::StrCat("$", SomePath().path)), String("$$x")});
+            inner.push_back(Document(
+                "$match", Document("$expr", Document(random_.Chance(70) ? "$eq" : "$gte", equal))));
+          }
+          lookup.emplace_back("pipeline", Array(inner));
+        }
+        stages->push_back(Document("$lookup", Document(lookup)));
+        break;
+      }
+    }
+    if (random_.Chance(40)) stages->push_back(Document("$unwind", String("$j")));
   }
 
   void AddStage(bool ordered, std::vector<Bytes>* stages, std::size_t depth) {

@@ -133,6 +133,12 @@ inline const std::vector<OperatorSample>& OperatorSamples() {
        R"([{"$setWindowFields":{"sortBy":{"_id":1},"output":{"n":{"$sum":1}}}}])"},
       {kStage, "$densify", R"([{"$densify":{"field":"a","range":{"step":1,"bounds":"full"}}}])"},
       {kStage, "$fill", R"([{"$fill":{"output":{"a":{"value":1}}}}])"},
+      {kStage, "$lookup",
+       R"([{"$lookup":{"from":"c","localField":"a","foreignField":"b","as":"j"}}])"},
+      {kStage, "$graphLookup",
+       R"([{"$graphLookup":{"from":"c","startWith":"$a","connectFromField":"a",)"
+       R"("connectToField":"b","as":"j"}}])"},
+      {kStage, "$unionWith", R"([{"$unionWith":"c"}])"},
   };
   return *samples;
 }

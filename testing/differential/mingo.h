@@ -267,7 +267,7 @@ class MingoJudge {
     if (!traits.determined) return "";
     Tolerance tolerance = MingoTolerance();
     tolerance.rounding = true;
-    tolerance.element_order = UsesSets(pipeline);
+    tolerance.element_order = UsesSets(pipeline) || UsesJoins(pipeline);
     if (question.status.ok() &&
         SameAnswer(Known(question.results), results, traits.order, tolerance)) {
       return Agree();

@@ -114,7 +114,8 @@ function update(request) {
 }
 
 function aggregate(request) {
-  return { results: mingo.aggregate(documents.map(clone), request.aggregate).map(plain) };
+  const options = { collectionResolver: () => documents.map(clone) };
+  return { results: mingo.aggregate(documents.map(clone), request.aggregate, options).map(plain) };
 }
 
 function answer(request) {

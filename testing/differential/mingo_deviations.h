@@ -520,6 +520,31 @@ inline std::optional<std::string_view> FindDeviation(const Question& question) {
   return std::nullopt;
 }
 
+inline std::optional<std::string_view> StagesDeviation(ValueView pipeline,
+                                                       const std::vector<Bytes>& documents,
+                                                       bool gives_nothing);
+
+// Of $lookup, $graphLookup and $unionWith.
+inline std::optional<std::string_view> JoinDeviation(ValueView operand,
+                                                     const std::vector<Bytes>& documents) {
+  for (const std::string_view option :
+       {"localField", "foreignField", "connectFromField", "connectToField"}) {
+    const std::optional<ValueView> path = operand.Find(option);
+    if (!path.has_value()) continue;
+    const Bytes expression = String(absl::StrCat("$", path->AsString()));
+    if (ExpressionDeviation(View(expression), documents).has_value()) return "joins";
+  }
+  if (const auto filter = operand.Find("restrictSearchWithMatch")) {
+    for (const Bytes& document : documents) {
+      if (const auto found = FilterDeviation(*filter, View(document))) return found;
+    }
+  }
+  if (const auto inner = operand.Find("pipeline")) {
+    if (const auto found = StagesDeviation(*inner, documents, true)) return found;
+  }
+  return std::nullopt;
+}
+
 // Stages change the documents, so what a later stage meets is not known: what any document of the
 // input could make of it counts.
 inline std::optional<std::string_view> StagesDeviation(ValueView pipeline,
@@ -560,6 +585,10 @@ inline std::optional<std::string_view> StagesDeviation(ValueView pipeline,
           if (found.has_value()) return found;
         }
         continue;
+      } else if (entry.key == "$lookup" || entry.key == "$graphLookup" ||
+                 entry.key == "$unionWith") {
+        found = JoinDeviation(entry.value, documents);
+        computes = true;
       } else if (entry.key == "$unwind") {
         found = "unwind-of-scalars";
       } else if (entry.key != "$limit" && entry.key != "$skip") {

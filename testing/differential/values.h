@@ -45,6 +45,9 @@ inline std::string_view FirstKey(ValueView value) {
                                                 : std::string_view();
 }
 
+// The collection of a world.
+inline constexpr std::string_view kCollectionName = "c";
+
 // A stream of choices determined by its seed alone (the distributions of <random> are not).
 class Random {
  public:

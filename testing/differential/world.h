@@ -31,6 +31,7 @@
 #include "alos/index/index_definition.h"
 #include "alos/query/filter.h"
 #include "alos/query/pipeline.h"
+#include "alos/query/pipeline_environment.h"
 #include "alos/query/projection.h"
 #include "alos/query/sort.h"
 #include "alos/query/update.h"
@@ -127,7 +128,6 @@ class WorldRunner {
 
  private:
   static constexpr std::string_view kDatabase = "d";
-  static constexpr std::string_view kCollection = "c";
 
   // --- The second way: by indexes
 
@@ -160,10 +160,10 @@ class WorldRunner {
       definition.paths = absl::StrSplit(name.AsString(), ',');
       definition.types.resize(definition.paths.size());
       definition.reason = "differential";
-      const absl::Status status = database_->CreateIndex(kCollection, std::move(definition));
+      const absl::Status status = database_->CreateIndex(kCollectionName, std::move(definition));
       if (!absl::IsInvalidArgument(status)) Fail(status);
     }
-    const absl::StatusOr<bool> ready = database_->WaitForIndexes(kCollection);
+    const absl::StatusOr<bool> ready = database_->WaitForIndexes(kCollectionName);
     Fail(ready.status());
     if (ready.ok() && !*ready) Fail("the indexes will never be ready");
   }
@@ -252,7 +252,7 @@ class WorldRunner {
     const absl::StatusOr<std::string> id = EncodeId(*document.Find("_id"));
     const bool expected = id.ok() && !FindById(*id).has_value();
     if (options_.engine) {
-      const absl::Status status = database_->InsertOne(kCollection, document).status();
+      const absl::Status status = database_->InsertOne(kCollectionName, document).status();
       if (status.ok() != expected) return Fail(absl::StrCat("insert: ", status.ToString()));
     }
     if (expected) MutableDocuments().push_back(Bytes(document.bytes()));
@@ -339,11 +339,11 @@ class WorldRunner {
       engine_modified = result->modified;
     };
     if (upsert) {
-      take(many ? database_->UpsertMany(kCollection, *filter, *update)
-                : database_->UpsertOne(kCollection, *filter, *update));
+      take(many ? database_->UpsertMany(kCollectionName, *filter, *update)
+                : database_->UpsertOne(kCollectionName, *filter, *update));
     } else {
-      take(many ? database_->UpdateMany(kCollection, *filter, *update)
-                : database_->UpdateOne(kCollection, *filter, *update));
+      take(many ? database_->UpdateMany(kCollectionName, *filter, *update)
+                : database_->UpdateOne(kCollectionName, *filter, *update));
     }
     if (filter_failed) return TakeContent(after);
     if (engine_status.ok() != status.ok()) {
@@ -378,8 +378,9 @@ class WorldRunner {
     }
     documents_ = std::make_shared<std::vector<Bytes>>(std::move(after));
     if (!options_.engine) return;
-    const absl::StatusOr<DeleteResult> deleted = many ? database_->DeleteMany(kCollection, *filter)
-                                                      : database_->DeleteOne(kCollection, *filter);
+    const absl::StatusOr<DeleteResult> deleted =
+        many ? database_->DeleteMany(kCollectionName, *filter)
+             : database_->DeleteOne(kCollectionName, *filter);
     if (!deleted.ok()) return Fail(absl::StrCat("delete: ", deleted.status().ToString()));
     if (deleted->deleted != matches.size()) {
       return Fail(absl::StrCat("delete by scan: ", matches.size(), " documents; ", way_, ": ",
@@ -455,7 +456,7 @@ class WorldRunner {
     query.explain = &explain;
     std::vector<Bytes> found;
     const bool plant = options_.plant_bug && Uses(filter_value, "$gt");
-    const absl::Status status = database_->Find(kCollection, query, [&](ValueView document) {
+    const absl::Status status = database_->Find(kCollectionName, query, [&](ValueView document) {
       if (!plant) found.emplace_back(document.bytes());
       return true;
     });
@@ -471,13 +472,13 @@ class WorldRunner {
     }
     if (!total) CheckTies(*filter, sort, scan, found);
 
-    const absl::StatusOr<std::uint64_t> count = database_->Count(kCollection, *filter);
+    const absl::StatusOr<std::uint64_t> count = database_->Count(kCollectionName, *filter);
     if (!count.ok()) return Fail(absl::StrCat("count: ", count.status().ToString()));
     if (*count != matches.size()) {
       return Fail(absl::StrCat("count by scan: ", matches.size(), "; ", way_, ": ", *count));
     }
     const absl::StatusOr<bool> one =
-        database_->FindOne(kCollection, *filter, [&](ValueView found_one) {
+        database_->FindOne(kCollectionName, *filter, [&](ValueView found_one) {
           if (!filter->Matches(found_one)) Fail("FindOne found what does not match");
         });
     if (!one.ok()) return Fail(absl::StrCat("FindOne: ", one.status().ToString()));
@@ -510,6 +511,20 @@ class WorldRunner {
     CountCase("pipeline", stages);
     std::vector<Bytes> scan;
     bool filter_failed = false;
+    PipelineEnvironment environment;
+    environment.find = [&](std::string_view collection, const Filter* filter,
+                           PipelineEnvironment::Visit visit) -> absl::Status {
+      if (collection != kCollectionName) return absl::OkStatus();
+      absl::Status error;
+      for (const Bytes& document : *documents_) {
+        if (filter != nullptr && !filter->Matches(View(document), &error)) {
+          filter_failed = filter_failed || !error.ok();
+          continue;
+        }
+        if (!visit(View(document))) break;
+      }
+      return error;
+    };
     const absl::Status status = pipeline->Run(
         [&](auto&& push) -> absl::Status {
           absl::Status error;
@@ -527,7 +542,8 @@ class WorldRunner {
         [&](ValueView document) {
           scan.emplace_back(document.bytes());
           return true;
-        });
+        },
+        {}, environment);
     counts_.matches += scan.size();
     if (!status.ok()) ++counts_.failing;
     for (const Bytes& document : scan) {
@@ -547,7 +563,7 @@ class WorldRunner {
 
     std::vector<Bytes> found;
     const absl::Status engine_status =
-        database_->Aggregate(kCollection, *pipeline, [&](ValueView document) {
+        database_->Aggregate(kCollectionName, *pipeline, [&](ValueView document) {
           found.emplace_back(document.bytes());
           return true;
         });
@@ -560,6 +576,7 @@ class WorldRunner {
     if (!status.ok()) return;
     Tolerance tolerance;
     tolerance.rounding = true;
+    tolerance.element_order = UsesJoins(stages);
     // The first one of equal keys gives a group its type.
     for (const std::string_view name : {"$group", "$sortByCount", "$bucket", "$bucketAuto"}) {
       if (Uses(stages, name)) tolerance.number_type = true;
@@ -573,12 +590,13 @@ class WorldRunner {
 
   std::map<std::string, Bytes> Content() {
     std::map<std::string, Bytes> content;
-    const absl::Status status = database_->Find(kCollection, FindQuery{}, [&](ValueView document) {
-      const auto [position, is_new] =
-          content.emplace(*EncodeId(*document.Find("_id")), document.bytes());
-      if (!is_new) Fail("a document is there twice");
-      return true;
-    });
+    const absl::Status status =
+        database_->Find(kCollectionName, FindQuery{}, [&](ValueView document) {
+          const auto [position, is_new] =
+              content.emplace(*EncodeId(*document.Find("_id")), document.bytes());
+          if (!is_new) Fail("a document is there twice");
+          return true;
+        });
     if (!status.ok()) Fail(absl::StrCat("find: ", status.ToString()));
     return content;
   }
