@@ -738,12 +738,14 @@ TEST_F(IndexTest, TextIsMatchedWhereAllElseMayHold) {
   for (const char* text : {"{s: {$regex: 'w17x'}}", "{n: 1}", "{m: 1}"}) count(text, nullptr);
   ASSERT_TRUE(*database_->WaitForIndexes("c"));
   Explain all;
-  for (int i = 0; i < 200 && all.plan != Explain::kPlanIndex; ++i) {
+  for (int i = 0; i < 200; ++i) {
+    // Without the trigrams, which are made in the background, all keys are looked at.
     all = Explain();
     EXPECT_EQ(count("{s: {$regex: 'w17x'}}", &all), kDocuments / 40u);
+    if (all.plan == Explain::kPlanIndex && all.keys_examined < kDocuments / 2) break;
     absl::SleepFor(absl::Milliseconds(50));
   }
-  ASSERT_EQ(all.plan, Explain::kPlanIndex);
+  ASSERT_LT(all.keys_examined, kDocuments / 2u);
   EXPECT_GT(all.keys_examined, kDocuments / 20u);
   Explain some;
   EXPECT_EQ(count("{s: {$regex: 'w17x'}, n: 2}", &some), 0u);
