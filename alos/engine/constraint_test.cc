@@ -20,6 +20,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "alos/document/builder.h"
 #include "alos/document/json.h"
@@ -28,6 +29,7 @@
 #include "alos/query/internal/shell_text.h"
 #include "alos/storage/manifest.h"
 #include "gtest/gtest.h"
+#include "testing/simulated_file_system.h"
 
 namespace alos {
 namespace {
@@ -769,6 +771,61 @@ TEST_F(ConstraintTest, TheEngineDeletesInTheBackground) {
   Restart();
   ASSERT_TRUE(Insert("{_id: 1, at: time(5)}").ok());
   while (Count() != 0) std::this_thread::yield();
+}
+
+// What is told of a version must not be taken back by a power failure.
+TEST(UniqueIndexVisibilityTest, DuplicatesOfWhatIsNotVisibleAreToldWhenItIs) {
+  using SyncEngine = BasicEngine<Policies<SyncDurability, SimulatedFileSystem>>;
+  SimulatedFileSystem disk;
+  EngineOptions options;
+  options.data_path = "/data";
+  options.shards = 2;
+  options.scrub_interval = absl::ZeroDuration();
+  const auto engine = *SyncEngine::Open(options, &disk);
+  SyncEngine::Database* const database = *engine->GetOrCreateDatabase("d");
+  IndexDefinition unique;
+  unique.paths = {"email"};
+  unique.is_unique = true;
+  ASSERT_TRUE(database->CreateIndex("users", unique).ok());
+  const auto document = [](std::string_view id) {
+    std::string bytes;
+    Builder(&bytes).StartDocument(2).Key("_id").String(id).Key("email").String("ada").EndDocument();
+    return bytes;
+  };
+  // The disk takes its time with the journal.
+  absl::Notification go_on;
+  std::atomic<bool> is_slow{true};
+  disk.SetObserver([&](SimulatedOperation kind, const std::string& path) {
+    if (kind == SimulatedOperation::kSync && is_slow && absl::StrContains(path, "journal."))
+      go_on.WaitForNotification();
+  });
+  const std::string first = document("first");
+  const auto inserted = database->InsertOne("users", ValueView::FromTrusted(first));
+  ASSERT_TRUE(inserted.ok());
+  std::atomic<int> answered{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&, i] {
+      const std::string other = document(absl::StrCat("other", i));
+      absl::Status status;
+      if (i == 0) {
+        status = database->InsertOne("users", ValueView::FromTrusted(other)).status();
+      } else {
+        const auto transaction = database->BeginTransaction();
+        status = transaction->InsertOne("users", ValueView::FromTrusted(other)).status();
+      }
+      EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
+      EXPECT_TRUE(database->IsVisible(inserted->commit_timestamp));
+      ++answered;
+    });
+  }
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_EQ(answered, 0);
+  EXPECT_FALSE(database->IsVisible(inserted->commit_timestamp));
+  is_slow = false;
+  go_on.Notify();
+  for (std::thread& thread : threads) thread.join();
+  disk.SetObserver(nullptr);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
@@ -57,8 +58,10 @@
 #include "alos/engine/internal/index_group.h"
 #include "alos/engine/internal/index_reader.h"
 #include "alos/engine/internal/indexer.h"
+#include "alos/engine/internal/joint_log.h"
 #include "alos/engine/internal/recovery_report.h"
 #include "alos/engine/internal/request_notes.h"
+#include "alos/engine/internal/reservations.h"
 #include "alos/engine/internal/scan_cursor.h"
 #include "alos/engine/internal/shard.h"
 #include "alos/engine/internal/stored_body.h"
@@ -87,6 +90,8 @@ namespace alos {
 
 template <class Policies>
 class BasicTransaction;
+template <class Policies>
+class BasicJointTransaction;
 
 // Threads: all members by any number of threads at once. Reads take no lock and wait for nobody;
 // writes of one shard exclude each other for the time of an append.
@@ -295,6 +300,26 @@ class BasicDatabase {
     return std::make_unique<Transaction>(this, options);
   }
 
+  // --- Transactions over several databases (joint_transaction.h)
+
+  // Whether one holds something of this database: writers may have to wait.
+  bool is_held() const { return reservations_.any(); }
+  // How many of those with a part here have begun to become visible, and how many of these are
+  // visible as a whole. Written by who commits them.
+  struct JointCounts {
+    std::atomic<std::uint64_t> begun{0};
+    std::atomic<std::uint64_t> ended{0};
+  };
+  JointCounts& joint_counts() { return joint_counts_; }
+  const DatabaseId& id() const { return context_.database_id; }
+  // Makes the collection of the markers; before anything is reserved.
+  absl::StatusOr<engine_internal::Collection*> JointMarkers() {
+    return OwnCollection(&joint_, engine_internal::kJointCollection);
+  }
+  absl::StatusOr<engine_internal::JointMarker> ReadJointMarker();
+  // After the opening, before it is shared: for the report.
+  void NoteJointRecovery(std::uint64_t installed, std::uint64_t refused);
+
   // --- Requests that may be sent again
 
   // Makes a session: its slot and key.
@@ -345,6 +370,7 @@ class BasicDatabase {
 
  private:
   friend class BasicTransaction<Policies>;
+  friend class BasicJointTransaction<Policies>;
 
   using Shard = engine_internal::Shard<Policies>;
   using Log = typename Shard::Log;
@@ -432,6 +458,10 @@ class BasicDatabase {
                                              Decide&& decide, const RequestId* request,
                                              std::uint64_t* seen);
 
+  // The error of a write, once it may be told: a duplicate key, when the version that holds it is
+  // visible. Without writer roles.
+  absl::Status WhenTrue(absl::Status status);
+
   // --- Requests
 
   // The collection of the notes; made when absent.
@@ -486,7 +516,12 @@ class BasicDatabase {
   auto FindHolder() const {
     return [this](std::uint32_t collection, const engine_internal::UniqueIndex& index,
                   std::string_view key, std::uint64_t holder, std::string* id) {
-      return unique_->FindHolder(collection, index, key, holder, id);
+      absl::StatusOr<bool> holds = unique_->FindHolder(collection, index, key, holder, id);
+      if (holds.ok() && !*holds && reservations_.any() &&
+          reservations_.HasKey(collection, index, key, holder)) {
+        holds = engine_internal::Reservations::MustWait();
+      }
+      return holds;
     };
   }
 
@@ -603,6 +638,9 @@ class BasicDatabase {
   static constexpr std::size_t kAutomaticIndexesMax = 64;
   // It comes again in a second.
   static constexpr absl::Duration kCompactionPatience = absl::Milliseconds(100);
+  // How long a write waits for a transaction over several databases: as long as that takes, unless
+  // it cannot be installed.
+  static constexpr absl::Duration kReservationPatience = absl::Seconds(10);
   static constexpr std::size_t kIndexPathsMax = 16;
   // A filter and a sort that together look at so much, so many times, get an index of their own.
   static constexpr std::uint64_t kCostlySortMin = 4096;
@@ -647,6 +685,10 @@ class BasicDatabase {
   absl::flat_hash_map<std::uint32_t, std::int64_t> slots_given_ ABSL_GUARDED_BY(sessions_mutex_);
   std::uint32_t next_slot_ ABSL_GUARDED_BY(sessions_mutex_) =
       std::random_device{}() % engine_internal::kRequestSlots;
+
+  engine_internal::Reservations reservations_;
+  JointCounts joint_counts_;
+  std::atomic<Collection*> joint_{nullptr};
 
   // Of events.
   std::atomic<Collection*> events_{nullptr};
@@ -1262,6 +1304,8 @@ template <class Policies>
 absl::Status BasicDatabase<Policies>::Drop(std::string_view name) {
   ALOS_ASSIGN_OR_RETURN(const Collection* there, FindCollection(name));
   if (there == nullptr) return absl::OkStatus();
+  const engine_internal::Reservations::Pause pause(&reservations_, kReservationPatience);
+  ALOS_RETURN_IF_ERROR(pause.status());
   ALOS_RETURN_IF_ERROR(OwnCollection(&events_, engine_internal::kEventsCollection).status());
   absl::MutexLock lock(&manifest_mutex_);
   const auto found =
@@ -1293,9 +1337,37 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDocument(Collection&
                                                                      std::uint64_t* seen) {
   std::uint64_t own = 0;
   if (seen == nullptr) seen = &own;
-  absl::StatusOr<std::uint64_t> written = WriteDecided(collection, id, decide, request, seen);
-  if (!written.ok() && !IsVisible(*seen)) ALOS_RETURN_IF_ERROR(WaitVisible(*seen));
-  return written;
+  absl::StatusOr<std::uint64_t> written = std::uint64_t{0};
+  while (true) {
+    const std::uint64_t releases = reservations_.releases();
+    written = WriteDecided(collection, id, decide, request, seen);
+    if (!engine_internal::Reservations::IsMustWait(written.status()) ||
+        !reservations_.Await(releases, kReservationPatience)) {
+      break;
+    }
+  }
+  if (written.ok()) return written;
+  if (!IsVisible(*seen)) ALOS_RETURN_IF_ERROR(WaitVisible(*seen));
+  return WhenTrue(written.status());
+}
+
+template <class Policies>
+absl::Status BasicDatabase<Policies>::WhenTrue(absl::Status status) {
+  const std::optional<absl::Cord> id = status.GetPayload(engine_internal::kDuplicateOfPayload);
+  const std::optional<absl::Cord> in = status.GetPayload(engine_internal::kDuplicateInPayload);
+  std::uint32_t collection = 0;
+  if (!id || !in || !absl::SimpleAtoi(std::string(*in), &collection)) return status;
+  std::uint64_t timestamp = 0;
+  {
+    const auto guard = context_.epochs->Enter();
+    const std::string holder(*id);
+    const std::uint64_t hash = Hash(collection, holder);
+    Shard& shard = ShardOf(hash);
+    if (const std::uint64_t offset = shard.FindNewest(collection, holder, hash); offset != 0)
+      timestamp = RecordView(shard.log()->At(offset)).header().commit_timestamp;
+  }
+  if (!IsVisible(timestamp)) ALOS_RETURN_IF_ERROR(WaitVisible(timestamp));
+  return status;
 }
 
 template <class Policies>
@@ -1329,6 +1401,11 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDecided(Collection& 
   if (second != nullptr) second_lock.emplace(&second->writer());
   const UniqueIndexList* unique = collection.unique.list();
   UniqueKeys unique_before;
+  if (reservations_.any() &&
+      (reservations_.Has(collection.name, collection.id, id) ||
+       (notes != nullptr && reservations_.Has(notes->name, notes->id, note_id)))) {
+    return engine_internal::Reservations::MustWait();
+  }
   ALOS_RETURN_IF_ERROR(shard.EnsureLog());
   const std::uint64_t previous = shard.FindNewest(collection.id, id, hash);
   ALOS_RETURN_IF_ERROR(shard.CheckDamage(collection.id, id, previous));
@@ -1459,6 +1536,34 @@ absl::StatusOr<std::optional<engine_internal::RequestNote>> BasicDatabase<Polici
   ALOS_RETURN_IF_ERROR(shard.VisitDocument(
       offset, [&](ValueView document) { note = engine_internal::DecodeNote(document); }, false));
   return note;
+}
+
+template <class Policies>
+absl::StatusOr<engine_internal::JointMarker> BasicDatabase<Policies>::ReadJointMarker() {
+  engine_internal::JointMarker marker;
+  const auto guard = context_.epochs->Enter();
+  const Collection* markers = collections_.Find(engine_internal::kJointCollection);
+  if (markers == nullptr) return marker;
+  const std::string id = engine_internal::JointMarker::EncodeId();
+  const std::uint64_t hash = Hash(markers->id, id);
+  Shard& shard = ShardOf(hash);
+  ALOS_ASSIGN_OR_RETURN(
+      const std::uint64_t offset,
+      shard.FindVersion(markers->id, id, hash, std::numeric_limits<std::uint64_t>::max()));
+  if (offset == 0) return marker;
+  ALOS_RETURN_IF_ERROR(shard.VisitDocument(
+      offset, [&](ValueView document) { marker = engine_internal::JointMarker::Decode(document); },
+      false));
+  return marker;
+}
+
+template <class Policies>
+void BasicDatabase<Policies>::NoteJointRecovery(std::uint64_t installed, std::uint64_t refused) {
+  recovery_report_.joint_installed += installed;
+  recovery_report_.joint_refused += refused;
+  const absl::Status stored = engine_internal::StoreRecoveryReport(
+      *context_.file_system, context_.directory, recovery_report_);
+  if (!stored.ok()) ALOS_LOG(kWarning) << context_.directory << ": the recovery report: " << stored;
 }
 
 template <class Policies>
@@ -1841,10 +1946,13 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::InsertEncoded(Collection&
   Decision put;
   put.action = Decision::Action::kPut;
   Encode(raw, &put.body);  // before the writer role is taken
+  bool is_taken = false;   // by an attempt that has to be made again
   return WriteDocument(
       collection, id,
       [&](std::optional<ValueView> current, Decision* decision) -> absl::Status {
         if (current) return DuplicateId(collection, id);
+        if (is_taken) Encode(raw, &put.body);
+        is_taken = true;
         *decision = std::move(put);
         return absl::OkStatus();
       },
@@ -2282,6 +2390,11 @@ absl::Status BasicDatabase<Policies>::CreateIndex(std::string_view collection,
   ALOS_ASSIGN_OR_RETURN(Collection * found, FindOrCreateCollection(collection));
   bool is_new = false;
   {
+    std::optional<engine_internal::Reservations::Pause> pause;
+    if (definition.is_unique) {
+      pause.emplace(&reservations_, kReservationPatience);
+      ALOS_RETURN_IF_ERROR(pause->status());
+    }
     absl::MutexLock lock(&found->unique.definitions());
     ALOS_RETURN_IF_ERROR(DefineIndex(*found, std::move(definition), &is_new));
   }
@@ -2373,6 +2486,8 @@ absl::Status BasicDatabase<Policies>::DropIndex(std::string_view collection,
         absl::StrCat("there is no index '", name, "' in collection '", collection, "'"));
   };
   if (found == nullptr) return missing();
+  const engine_internal::Reservations::Pause pause(&reservations_, kReservationPatience);
+  ALOS_RETURN_IF_ERROR(pause.status());
   absl::MutexLock lock(&found->unique.definitions());
   std::optional<IndexDefinition> definition;
   {
@@ -3242,6 +3357,8 @@ absl::StatusOr<PipelineEnvironment::Replacement> BasicDatabase<Policies>::BeginR
 // Makes `next`, which nobody finds yet, the collection of its name.
 template <class Policies>
 absl::Status BasicDatabase<Policies>::Rename(Collection* next) {
+  const engine_internal::Reservations::Pause pause(&reservations_, kReservationPatience);
+  ALOS_RETURN_IF_ERROR(pause.status());
   ALOS_RETURN_IF_ERROR(OwnCollection(&events_, engine_internal::kEventsCollection).status());
   absl::MutexLock lock(&manifest_mutex_);
   ALOS_RETURN_IF_ERROR(durability_->health());

@@ -32,11 +32,13 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/changes.h"
 #include "alos/engine/database.h"
+#include "alos/engine/joint_transaction.h"
 #include "alos/engine/options.h"
 #include "alos/engine/policies.h"
 #include "alos/engine/transaction.h"
@@ -56,6 +58,7 @@ class BasicEngine {
   using FileSystem = typename Policies::FileSystem;
   using Database = BasicDatabase<Policies>;
   using Transaction = BasicTransaction<Policies>;
+  using JointTransaction = BasicJointTransaction<Policies>;
 
   // `file_system` must outlive the engine.
   static absl::StatusOr<std::unique_ptr<BasicEngine>> Open(
@@ -66,6 +69,8 @@ class BasicEngine {
                           file_system->LockFile(absl::StrCat(options.data_path, "/alos.lock")));
     auto engine = std::unique_ptr<BasicEngine>(new BasicEngine(file_system, std::move(options)));
     engine->lock_ = std::move(lock);
+    ALOS_RETURN_IF_ERROR(engine->joint_->Recover(
+        [raw = engine.get()](const std::string& name) { return raw->FindDatabase(name); }));
     engine->maintenance_ = std::thread([raw = engine.get()] { raw->Maintain(); });
     if (engine->options_.expiry_interval > absl::ZeroDuration())
       engine->expiry_ = std::thread([raw = engine.get()] { raw->Expire(); });
@@ -92,6 +97,15 @@ class BasicEngine {
     absl::StatusOr<Database*> found = OpenDatabase(name, false);
     if (absl::IsNotFound(found.status())) return nullptr;
     return found;
+  }
+
+  // A transaction over several databases of this engine: the snapshots of `databases` are taken
+  // now, and belong together. Others may join later (BasicJointTransaction::In).
+  absl::StatusOr<std::unique_ptr<JointTransaction>> BeginTransaction(
+      absl::Span<Database* const> databases, const TransactionOptions& options = {}) {
+    auto transaction = std::make_unique<JointTransaction>(joint_.get(), options);
+    ALOS_RETURN_IF_ERROR(transaction->Pin(databases));
+    return transaction;
   }
 
   // The open ones.
@@ -121,6 +135,7 @@ class BasicEngine {
   // operation may be under way, and none may follow.
   absl::Status Close() {
     StopMaintenance();
+    joint_->Stop();
     absl::MutexLock lock(&mutex_);
     absl::Status first;
     for (auto& [name, database] : databases_) {
@@ -128,6 +143,8 @@ class BasicEngine {
       if (!closed.ok()) ALOS_LOG(kError) << "closing database " << name << ": " << closed;
       first.Update(closed);
     }
+    if (first.ok()) first = joint_->Clear();
+    joint_.reset();
     databases_.clear();
     lock_.reset();
     return first;
@@ -141,7 +158,10 @@ class BasicEngine {
   static constexpr std::uint32_t kShardsMax = 4096;
 
   BasicEngine(FileSystem* file_system, EngineOptions options)
-      : file_system_(file_system), options_(std::move(options)) {}
+      : file_system_(file_system),
+        options_(std::move(options)),
+        joint_(std::make_unique<engine_internal::JointCommitter<Policies>>(file_system, options_)) {
+  }
 
   static FileSystem* DefaultFileSystem() {
     static FileSystem* const file_system = new FileSystem();
@@ -356,6 +376,9 @@ class BasicEngine {
 
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<std::string, std::unique_ptr<Database>> databases_ ABSL_GUARDED_BY(mutex_);
+
+  // Behind the databases: it may have transactions in them.
+  std::unique_ptr<engine_internal::JointCommitter<Policies>> joint_;
 
   absl::Mutex stop_mutex_;
   bool stop_ ABSL_GUARDED_BY(stop_mutex_) = false;

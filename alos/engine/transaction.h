@@ -23,12 +23,15 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/database.h"
+#include "alos/engine/internal/joint_log.h"
 #include "alos/engine/internal/request_notes.h"
+#include "alos/engine/internal/reservations.h"
 #include "alos/engine/internal/unique_indexes.h"
 #include "alos/engine/options.h"
 #include "alos/engine/request_id.h"
@@ -71,11 +74,14 @@ class BasicTransaction {
  public:
   using Database = BasicDatabase<Policies>;
 
-  explicit BasicTransaction(Database* database, const TransactionOptions& options = {})
+  // `pin`: of a snapshot of the database.
+  BasicTransaction(Database* database, const TransactionOptions& options, SnapshotRegistry::Pin pin)
       : database_(database),
         is_serializable_(options.isolation == Isolation::kSerializable),
-        pin_(database->PinNewest()),
+        pin_(std::move(pin)),
         snapshot_(pin_.timestamp()) {}
+  explicit BasicTransaction(Database* database, const TransactionOptions& options = {})
+      : BasicTransaction(database, options, database->PinNewest()) {}
   BasicTransaction(const BasicTransaction&) = delete;
   BasicTransaction& operator=(const BasicTransaction&) = delete;
 
@@ -159,6 +165,31 @@ class BasicTransaction {
     active_ = false;
     Clear();
   }
+
+  // --- As a part of a transaction over several databases (joint_transaction.h), in place of
+  // Commit. Reserve validates it and holds what it writes and, if it is serializable, has read:
+  // then nothing can come in the way of Apply any more. The same errors as Commit's; after one it
+  // holds nothing.
+
+  bool has_writes() const { return !writes_.empty(); }
+  // Whether it reads what must not change before the whole is committed.
+  bool has_validated_reads() const { return !read_keys_.empty() || !predicates_.empty(); }
+  std::size_t writes_bytes() const { return writes_bytes_; }
+  std::size_t writes_count() const { return writes_.size(); }
+  absl::Status Reserve(const RequestId* request);
+  // Calls `visit(collection, id, document)` with each write.
+  template <class Visit>
+  void VisitWrites(Visit&& visit) const {
+    for (const auto& [key, document] : writes_) visit(key.collection->id, key.id, document);
+  }
+  // Installs what was reserved, with the marker (nullopt: none) of `$joint`. After an error it can
+  // be tried again.
+  absl::StatusOr<std::uint64_t> Apply(const std::optional<engine_internal::JointMarker>& marker);
+  // Gives back what is held, once it is installed or will not be.
+  void Release();
+  // In place of Reserve, for what a former run decided. Returns how many of the writes are to
+  // collections that there are not.
+  std::size_t Restore(std::vector<engine_internal::JointWrite> writes);
 
  private:
   using Collection = engine_internal::Collection;
@@ -272,9 +303,11 @@ class BasicTransaction {
             // What we have written ourselves was looked at above.
             if (writes_.contains(Key{&collection, std::string(other)})) return true;
             status = engine_internal::DuplicateKey(collection.name, index, view, key, other);
+            status.SetPayload(engine_internal::kDuplicateInPayload,
+                              absl::Cord(absl::StrCat(collection.id)));
             return false;
           }));
-      ALOS_RETURN_IF_ERROR(status);
+      if (!status.ok()) return database_->WhenTrue(status);
     }
     for (std::size_t i = 0; i < before.size(); ++i) {
       for (const std::string& key : before[i]) unique_keys_.erase(name(i, key));
@@ -458,7 +491,27 @@ class BasicTransaction {
   absl::Status ValidateReads(std::vector<std::uint64_t>* until);
   absl::Status ValidateRecord(Shard& shard, std::uint64_t offset, const RecordView& record,
                               absl::Span<Collection* const> collections);
-  absl::StatusOr<std::uint64_t> CommitWrites(const RequestId* request);
+  struct Pending {
+    const Key* key;
+    const Written* document;
+    std::uint64_t hash;
+    Shard* shard;
+    bool was_live = false;
+    engine_internal::StoredBody body;
+    typename Shard::Write write;
+  };
+  // Whether nobody has written the document since the snapshot. First committer wins: nothing we
+  // write may have a version that our snapshot does not see.
+  absl::Status CheckWrite(const Pending& one, const Collection* notes, const RequestId* request);
+
+  enum class Step {
+    kCommit,
+    kReserve,  // all of it but the writing
+    kApply,    // the writing
+  };
+  // `more`: a write besides. (What is held is known by its place in writes_: nothing is added.)
+  absl::StatusOr<std::uint64_t> CommitWrites(const RequestId* request, Step step,
+                                             const std::pair<const Key, Written>* more = nullptr);
 
   void Clear() {
     writes_.clear();
@@ -492,6 +545,9 @@ class BasicTransaction {
   absl::btree_set<Key> read_keys_;
   std::vector<Predicate> predicates_;
   absl::flat_hash_set<std::string> whole_reads_;  // names of collections
+  // What Reserve took.
+  std::optional<engine_internal::Reservations::Holding> holding_;
+  std::vector<engine_internal::UniqueWrite::Added> added_keys_;
 };
 
 // ---- Readers of the API may stop here. ----
@@ -653,18 +709,103 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Commit(const RequestId
   ALOS_RETURN_IF_ERROR(CheckActive());
   active_ = false;
   absl::StatusOr<std::uint64_t> committed = database_->Once(
-      writes_.empty() ? nullptr : request, [&] { return CommitWrites(request); },
+      writes_.empty() ? nullptr : request, [&] { return CommitWrites(request, Step::kCommit); },
       [](const RequestOutcome& outcome) -> absl::StatusOr<std::uint64_t> {
         return outcome.commit_timestamp;
       });
   Clear();
+  if (!committed.ok()) return database_->WhenTrue(committed.status());
   return committed;
 }
 
 template <class Policies>
-absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(const RequestId* request) {
-  if (writes_.empty()) return std::uint64_t{0};
-  database_->write_rate_.Acquire(writes_.size());
+absl::Status BasicTransaction<Policies>::Reserve(const RequestId* request) {
+  ALOS_RETURN_IF_ERROR(CheckActive());
+  active_ = false;
+  const absl::Status reserved = CommitWrites(request, Step::kReserve).status();
+  if (reserved.ok()) return reserved;
+  Clear();
+  return database_->WhenTrue(reserved);
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::Apply(
+    const std::optional<engine_internal::JointMarker>& marker) {
+  if (!marker) return CommitWrites(nullptr, Step::kApply);
+  ALOS_ASSIGN_OR_RETURN(Collection * markers, database_->JointMarkers());
+  const std::pair<const Key, Written> write(Key{markers, engine_internal::JointMarker::EncodeId()},
+                                            marker->Encode());
+  return CommitWrites(nullptr, Step::kApply, &write);
+}
+
+template <class Policies>
+void BasicTransaction<Policies>::Release() {
+  if (holding_) {
+    // Keys that were installed are the document's own now; the others are nobody's.
+    for (const engine_internal::UniqueWrite::Added& key : added_keys_) {
+      std::string id;
+      const auto guard = database_->context_.epochs->Enter();
+      absl::MutexLock lock(&key.index->StripeOf(key.key_hash).mutex);
+      const absl::StatusOr<bool> holds =
+          database_->unique_->FindHolder(key.collection, *key.index, key.key, key.holder, &id);
+      if (holds.ok() && !*holds) key.index->StripeOf(key.key_hash).Remove(key.key_hash, key.holder);
+    }
+    database_->reservations_.Release(*holding_);
+  }
+  holding_.reset();
+  added_keys_.clear();
+  Clear();
+}
+
+template <class Policies>
+std::size_t BasicTransaction<Policies>::Restore(std::vector<engine_internal::JointWrite> writes) {
+  active_ = false;
+  absl::flat_hash_map<std::uint32_t, Collection*> collections;
+  {
+    const auto guard = database_->context_.epochs->Enter();
+    for (Collection* collection : database_->collections_.All())
+      collections.emplace(collection->id, collection);
+  }
+  std::size_t missing = 0;
+  for (engine_internal::JointWrite& write : writes) {
+    const auto found = collections.find(write.collection);
+    if (found == collections.end()) {
+      ++missing;
+      continue;
+    }
+    writes_.insert_or_assign(Key{found->second, std::move(write.id)}, std::move(write.document));
+  }
+  return missing;
+}
+
+template <class Policies>
+absl::Status BasicTransaction<Policies>::CheckWrite(const Pending& one, const Collection* notes,
+                                                    const RequestId* request) {
+  const Collection& collection = *one.key->collection;
+  if (&collection == notes) {
+    ALOS_ASSIGN_OR_RETURN(const auto note, database_->ReadNote(*notes, request->slot));
+    ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, database_->Judge(note, *request));
+    ALOS_RETURN_IF_ERROR(Database::NotAgain(outcome));
+  } else if (one.shard->HasChangedSince(one.write.previous, snapshot_)) {
+    return Conflict(collection, one.key->id, "was written by another commit");
+  }
+  if (database_->collections_.Find(collection.name) != &collection) {
+    return absl::AbortedError(absl::StrCat("transaction conflict: collection '", collection.name,
+                                           "' was dropped; begin the transaction again"));
+  }
+  if (database_->reservations_.any() &&
+      database_->reservations_.Has(collection.name, collection.id, one.key->id)) {
+    return Conflict(collection, one.key->id,
+                    "is being used by a transaction over several databases");
+  }
+  return absl::OkStatus();
+}
+
+template <class Policies>
+absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(
+    const RequestId* request, Step step, const std::pair<const Key, Written>* more) {
+  if (writes_.empty() && step != Step::kReserve) return std::uint64_t{0};
+  if (step == Step::kCommit) database_->write_rate_.Acquire(writes_.size());
   // The note of the request is one more document.
   Collection* notes = nullptr;
   if (request != nullptr) {
@@ -675,23 +816,16 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(const Req
                              database_->MakeNote(*request, outcome));
   }
 
-  struct Pending {
-    const Key* key;
-    const Written* document;
-    std::uint64_t hash;
-    Shard* shard;
-    bool was_live = false;
-    engine_internal::StoredBody body;
-    typename Shard::Write write;
-  };
   std::vector<Pending> pending;
-  pending.reserve(writes_.size());
-  for (const auto& [key, document] : writes_) {
+  pending.reserve(writes_.size() + 1);
+  const auto add = [&](const Key& key, const Written& document) {
     const std::uint64_t hash = database_->Hash(key.collection->id, key.id);
     Pending& added = pending.emplace_back(
         Pending{&key, &document, hash, &database_->ShardOf(hash), false, {}, {}});
-    if (document) database_->Encode(*document, &added.body);
-  }
+    if (document && step != Step::kReserve) database_->Encode(*document, &added.body);
+  };
+  for (const auto& [key, document] : writes_) add(key, document);
+  if (more != nullptr) add(more->first, more->second);
   for (const Pending& one : pending) database_->unique_->Prepare(one.key->collection);
   const auto in_order = [](std::vector<Shard*>* shards) {
     std::sort(shards->begin(), shards->end(),
@@ -703,19 +837,22 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(const Req
   for (const Pending& one : pending) shards.push_back(one.shard);
   in_order(&shards);
   // What was read must not change before we are done, either. A filter may match anywhere.
+  const bool validates = is_serializable_ && step != Step::kApply;
   std::vector<Shard*> locked = shards;
-  if (!predicates_.empty()) {
+  if (validates && !predicates_.empty()) {
     locked.clear();
     for (const auto& shard : database_->shards_) locked.push_back(shard.get());
   }
-  for (const Key& key : read_keys_)
-    locked.push_back(&database_->ShardOf(database_->Hash(key.collection->id, key.id)));
+  if (validates) {
+    for (const Key& key : read_keys_)
+      locked.push_back(&database_->ShardOf(database_->Hash(key.collection->id, key.id)));
+  }
   in_order(&locked);
 
   const auto guard = database_->context_.epochs->Enter();
   // Most of what others have committed is looked at while they go on.
   std::vector<std::uint64_t> validated;
-  if (is_serializable_) ALOS_RETURN_IF_ERROR(ValidateReads(&validated));
+  if (validates) ALOS_RETURN_IF_ERROR(ValidateReads(&validated));
   // One order for all, so that two commits cannot wait for each other.
   std::vector<std::unique_ptr<absl::MutexLock>> locks;
   locks.reserve(locked.size());
@@ -725,31 +862,19 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(const Req
     return status;
   };
 
-  // First committer wins: nothing we write may have a version that our snapshot does not see.
   std::uint32_t count = 0;
   for (Pending& one : pending) {
     ALOS_RETURN_IF_ERROR(one.shard->EnsureLog());
     one.write.previous = one.shard->FindNewest(one.key->collection->id, one.key->id, one.hash);
     ALOS_RETURN_IF_ERROR(
         one.shard->CheckDamage(one.key->collection->id, one.key->id, one.write.previous));
-    if (one.key->collection == notes) {
-      ALOS_ASSIGN_OR_RETURN(const auto note, database_->ReadNote(*notes, request->slot));
-      ALOS_ASSIGN_OR_RETURN(const RequestOutcome outcome, database_->Judge(note, *request));
-      ALOS_RETURN_IF_ERROR(Database::NotAgain(outcome));
-    } else if (one.shard->HasChangedSince(one.write.previous, snapshot_)) {
-      return Conflict(*one.key->collection, one.key->id, "was written by another commit");
-    }
-    if (database_->collections_.Find(one.key->collection->name) != one.key->collection) {
-      return absl::AbortedError(absl::StrCat("transaction conflict: collection '",
-                                             one.key->collection->name,
-                                             "' was dropped; begin the transaction again"));
-    }
+    if (step != Step::kApply) ALOS_RETURN_IF_ERROR(CheckWrite(one, notes, request));
     one.was_live = one.shard->IsLive(one.write.previous);
     // Inserted and deleted again, or deleted by a conflict-free earlier commit: nothing to record.
     if (one.document->has_value() || one.was_live) ++count;
   }
-  if (count == 0) return std::uint64_t{0};
-  if (is_serializable_) ALOS_RETURN_IF_ERROR(ValidateReads(&validated));
+  if (count == 0 && step != Step::kReserve) return std::uint64_t{0};
+  if (validates) ALOS_RETURN_IF_ERROR(ValidateReads(&validated));
 
   engine_internal::UniqueWrite unique_write;
   for (Pending& one : pending) {
@@ -765,13 +890,36 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(const Req
     ValueView next;
     if (one.document->has_value()) {
       next = ValueView::FromTrusted(**one.document);
-      ALOS_RETURN_IF_ERROR(engine_internal::AppendUniqueKeys(*list, next, &after));
+      const absl::Status appended = engine_internal::AppendUniqueKeys(*list, next, &after);
+      if (step != Step::kApply) ALOS_RETURN_IF_ERROR(appended);
     }
     unique_write.AddDocument(one.key->collection->id, one.key->collection->name, *list, one.hash,
                              one.key->id, next, std::move(before), std::move(after));
   }
   unique_write.Lock();
-  ALOS_RETURN_IF_ERROR(unique_write.Check(database_->FindHolder()));
+  if (step != Step::kApply) {
+    const absl::Status checked = unique_write.Check(database_->FindHolder());
+    if (engine_internal::Reservations::IsMustWait(checked)) {
+      return absl::AbortedError(
+          "transaction conflict: a key of a unique index is being taken by a transaction over "
+          "several databases; begin the transaction again");
+    }
+    ALOS_RETURN_IF_ERROR(checked);
+  }
+  if (step == Step::kReserve) {
+    engine_internal::Reservations::Holding holding;
+    for (const Pending& one : pending) {
+      holding.documents.push_back({one.key->collection->id, one.key->collection->name, one.key->id,
+                                   one.hash, one.document});
+    }
+    for (const Key& key : read_keys_)
+      holding.documents.push_back({key.collection->id, key.collection->name, key.id, 0, nullptr});
+    for (const Predicate& predicate : predicates_) holding.collections.push_back(predicate.name);
+    ALOS_RETURN_IF_ERROR(database_->reservations_.Hold(holding));
+    holding_ = std::move(holding);
+    unique_write.Add(&added_keys_);
+    return std::uint64_t{0};
+  }
 
   std::vector<std::pair<Shard*, typename Database::Log::Prepared>> marks;
   for (Shard* shard : shards) {

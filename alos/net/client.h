@@ -79,6 +79,9 @@ struct ClientFindOptions {
 struct ClientTransactionOptions {
   // What was read is validated at the commit, too: as if the transaction had happened at once.
   bool serializable = false;
+  // That it will use besides ClientOptions::database (Transaction::UseDatabase): their snapshots
+  // are taken together, at the beginning. Others may join later, and may then meet a conflict.
+  std::vector<std::string> databases = {};
 };
 
 struct ClientIndex {
@@ -277,10 +280,12 @@ class BasicClient {
 
   absl::StatusOr<std::unique_ptr<Connection>> Acquire(absl::Time deadline);
   void Release(std::unique_ptr<Connection> connection);  // nullptr: it was lost
+  // `database`: nullopt: that of the options.
   absl::StatusOr<EncodedDocument> CallOn(Connection& connection, Operation operation,
                                          std::string_view collection, ValueView args,
                                          absl::Time deadline, bool* connection_usable,
-                                         std::string_view request_name = {});
+                                         std::string_view request_name = {},
+                                         const std::optional<std::string>& database = std::nullopt);
   static absl::Status OutcomeUnknown(Operation operation, const absl::Status& status) {
     return absl::Status(
         absl::IsDeadlineExceeded(status) ? status.code() : absl::StatusCode::kUnavailable,
@@ -365,6 +370,9 @@ class BasicClient<Ciphers>::Transaction {
                                            ValueView update);
   absl::StatusOr<std::uint64_t> DeleteOne(std::string_view collection, ValueView filter);
   absl::StatusOr<std::uint64_t> DeleteMany(std::string_view collection, ValueView filter);
+  // The operations that follow are on this database; at first they are on that of the client's
+  // options. The commit is of all that were used.
+  void UseDatabase(std::string_view name) { database_ = std::string(name); }
   absl::Status Commit();
   absl::Status Rollback();
 
@@ -391,6 +399,7 @@ class BasicClient<Ciphers>::Transaction {
   BasicClient* const client_;
   std::unique_ptr<Connection> connection_;
   const std::string id_;
+  std::optional<std::string> database_;
   bool open_ = true;
 };
 
@@ -587,13 +596,14 @@ void BasicClient<Ciphers>::Release(std::unique_ptr<Connection> connection) {
 template <class Ciphers>
 absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::CallOn(
     Connection& connection, Operation operation, std::string_view collection, ValueView args,
-    absl::Time deadline, bool* connection_usable, std::string_view request_name) {
+    absl::Time deadline, bool* connection_usable, std::string_view request_name,
+    const std::optional<std::string>& database) {
   constexpr std::uint32_t kRequestId = 1;  // one request is under way on a connection
   *connection_usable = false;
   connection.Queue({.id = kRequestId,
                     .operation = operation,
                     .collection = collection,
-                    .database = options_.database,
+                    .database = database ? *database : options_.database,
                     .token = token_,
                     .request_name = request_name},
                    args);
@@ -1207,9 +1217,16 @@ absl::StatusOr<std::unique_ptr<typename BasicClient<Ciphers>::Transaction>>
 BasicClient<Ciphers>::BeginTransaction(const ClientTransactionOptions& options) {
   const absl::Time deadline = absl::Now() + options_.request_timeout;
   ALOS_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Acquire(deadline));
-  const std::string args = options.serializable
-                               ? net_internal::StringArguments("isolation", "serializable")
-                               : net_internal::Arguments("", {});
+  std::string args;
+  Builder builder(&args);
+  builder.StartDocument();
+  if (options.serializable) builder.Key("isolation").String("serializable");
+  if (!options.databases.empty()) {
+    builder.Key("databases").StartArray(options.databases.size());
+    for (const std::string& name : options.databases) builder.String(name);
+    builder.EndArray();
+  }
+  builder.EndDocument();
   bool usable = false;
   const absl::StatusOr<std::string> result =
       CallOn(*connection, Operation::kBeginTransaction, "", ValueView::FromTrusted(args), deadline,
@@ -1244,11 +1261,12 @@ absl::StatusOr<EncodedDocument> BasicClient<Ciphers>::Transaction::CallWith(
   const std::string args = net_internal::With(ValueView::FromTrusted(arguments), "tx_id",
                                               [&](Builder& builder) { builder.String(id_); });
   bool usable = false;
-  absl::StatusOr<EncodedDocument> result =
-      client_->CallOn(*connection_, operation, collection, ValueView::FromTrusted(args),
-                      absl::Now() + client_->options_.request_timeout, &usable);
   const bool ends =
       operation == Operation::kTransactionCommit || operation == Operation::kTransactionRollback;
+  absl::StatusOr<EncodedDocument> result =
+      client_->CallOn(*connection_, operation, collection, ValueView::FromTrusted(args),
+                      absl::Now() + client_->options_.request_timeout, &usable, {},
+                      ends ? std::nullopt : database_);
   if (!usable || ends) Finish(usable);
   if (!usable && operation == Operation::kTransactionCommit) {
     return absl::UnavailableError(

@@ -40,9 +40,10 @@ struct Collection {
 // Collections of alos's own: they are in no list, and users cannot name them.
 inline constexpr std::string_view kRequestsCollection = "$requests";  // internal/request_notes.h
 inline constexpr std::string_view kEventsCollection = "$events";      // drops, which logs lack
+inline constexpr std::string_view kJointCollection = "$joint";        // internal/joint_log.h
 
 inline bool IsOwnCollection(std::string_view name) {
-  return name == kRequestsCollection || name == kEventsCollection;
+  return name == kRequestsCollection || name == kEventsCollection || name == kJointCollection;
 }
 
 inline absl::Status CheckCollectionName(std::string_view name) {

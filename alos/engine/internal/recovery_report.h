@@ -44,6 +44,10 @@ struct RecoveryReport {
   std::uint64_t records = 0;  // read behind the checkpoints
   std::uint64_t cut_bytes = 0;
   std::uint64_t undone_transactions = 0;
+  // Transactions over several databases that the last run had decided and not installed here, and
+  // those that were not installed because the database is an older copy.
+  std::uint64_t joint_installed = 0;
+  std::uint64_t joint_refused = 0;
   std::uint64_t damaged = 0;
   std::vector<Place> cut_places;
   std::vector<Place> damaged_places;
@@ -71,15 +75,18 @@ struct RecoveryReport {
     builder->Key("cut_bytes").Uint(cut_bytes + journal_torn_bytes);
     builder->Key("undone_transactions").Uint(undone_transactions);
     builder->Key("damaged_records").Uint(damaged);
+    builder->Key("joint_installed").Uint(joint_installed);
+    builder->Key("joint_refused").Uint(joint_refused);
     builder->EndDocument();
   }
 
   std::string ToJson() const {
     std::string json = absl::StrFormat(
         "{\"started\":\"%s\",\"seconds\":%.3f,\"journal_groups\":%d,\"journal_torn_bytes\":%d,"
-        "\"records\":%d,\"cut_bytes\":%d,\"undone_transactions\":%d,\"damaged_records\":%d",
+        "\"records\":%d,\"cut_bytes\":%d,\"undone_transactions\":%d,\"damaged_records\":%d,"
+        "\"joint_installed\":%d,\"joint_refused\":%d",
         absl::FormatTime(started, absl::UTCTimeZone()), seconds, journal_groups, journal_torn_bytes,
-        records, cut_bytes, undone_transactions, damaged);
+        records, cut_bytes, undone_transactions, damaged, joint_installed, joint_refused);
     AppendPlaces("cut", cut_places, &json);
     AppendPlaces("damaged", damaged_places, &json);
     json.push_back('}');

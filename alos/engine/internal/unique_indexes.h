@@ -227,6 +227,9 @@ inline absl::Status AppendUniqueKeys(const UniqueIndexList& list, ValueView docu
 // Under this name the error about a duplicate key carries the `_id` of the document that has it.
 inline constexpr std::string_view kDuplicateOfPayload = "alos/duplicate_of";
 
+// And under this one the number of its collection, as text, where a commit found it.
+inline constexpr std::string_view kDuplicateInPayload = "alos/duplicate_in";
+
 inline absl::Status DuplicateKey(std::string_view collection, const UniqueIndex& index,
                                  ValueView document, std::string_view key,
                                  std::string_view holder_id) {
@@ -328,6 +331,25 @@ class UniqueWrite {
     return absl::OkStatus();
   }
 
+  // A key that somebody has put into a table ahead of the commit.
+  struct Added {
+    UniqueIndex* index;
+    std::uint64_t key_hash;
+    std::uint64_t holder;
+    std::uint32_t collection;
+    std::string key;
+  };
+  // Puts the new keys into the tables, but leaves the old ones: the commit comes later, after
+  // another Lock, and nothing changes the list of indexes before that.
+  void Add(std::vector<Added>* added) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    for (const Change& change : changes_) {
+      if (!change.adds) continue;
+      change.index->StripeOf(change.key_hash).Add(change.key_hash, change.holder);
+      added->push_back(
+          {change.index, change.key_hash, change.holder, change.collection, change.key});
+    }
+  }
+
   // Once the commit is certain.
   void Apply() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     for (const Change& change : changes_) {
@@ -353,8 +375,10 @@ class UniqueWrite {
   };
 
   static absl::Status Duplicate(const Change& change, std::string_view holder_id) {
-    return DuplicateKey(change.collection_name, *change.index, change.document, change.key,
-                        holder_id);
+    absl::Status status =
+        DuplicateKey(change.collection_name, *change.index, change.document, change.key, holder_id);
+    status.SetPayload(kDuplicateInPayload, absl::Cord(absl::StrCat(change.collection)));
+    return status;
   }
 
   // Whether this very commit takes the key from the holder.

@@ -87,7 +87,7 @@ class AlosProtocol {
   Engine* const engine_;
   const AlosProtocolOptions options_;
   NetCounters counters_;
-  protocol_internal::TransactionTable<Database> transactions_;
+  protocol_internal::TransactionTable<typename Engine::JointTransaction> transactions_;
   protocol_internal::ResultTable results_;
   std::atomic<std::uint64_t> sessions_made_{0};
 };
@@ -120,6 +120,7 @@ class AlosProtocol<EngineType, Ciphers>::Session {
     has_current_ = false;
   }
   void Wait(std::function<void(absl::Status)> callback) {
+    if (pending_joint_ != nullptr) return pending_joint_->start(std::move(callback));
     pending_commit_.database->NotifyVisible(pending_commit_.timestamp, std::move(callback));
   }
   void Resume(absl::Status status) {
@@ -184,6 +185,7 @@ class AlosProtocol<EngineType, Ciphers>::Session {
   // Answers held back until pending_commit_ is visible.
   std::vector<Pending> pending_;
   protocol_internal::Commit<Database> pending_commit_;
+  std::unique_ptr<protocol_internal::JointCommit> pending_joint_;
   std::string pending_database_;
   absl::Status pending_status_;
   protocol_internal::Operations<Engine> operations_;
@@ -234,7 +236,7 @@ SessionStep AlosProtocol<Engine, Ciphers>::Session::Advance(std::string* output)
             {current_.id, current_.no_reply,
              absl::UnauthenticatedError("authentication required: the request's 'auth' is wrong"),
              ""});
-        if (pending_commit_.timestamp != 0) return SessionStep::kWait;
+        if (pending_commit_.timestamp != 0 || pending_joint_ != nullptr) return SessionStep::kWait;
         AnswerPending(output);
         return Close();
       }
@@ -250,8 +252,8 @@ SessionStep AlosProtocol<Engine, Ciphers>::Session::Advance(std::string* output)
     }
     // What was written before on this connection must be visible to this request, unless it does
     // not look.
-    if (!pending_.empty() &&
-        (!operations_.IsInsert(current_) || current_.database != pending_database_)) {
+    if (!pending_.empty() && (pending_joint_ != nullptr || !operations_.IsInsert(current_) ||
+                              current_.database != pending_database_)) {
       return SessionStep::kWait;
     }
     if (operations_.IsLong(current_)) return SessionStep::kWork;
@@ -335,6 +337,13 @@ void AlosProtocol<Engine, Ciphers>::Session::RunCurrent(std::string* output) {
         "out of memory: this request has no result, and if it was to write the outcome unknown");
   }
   if (!status.ok()) protocol_.counters_.Add(NetCounter::kErrors);
+  if (commit.joint != nullptr) {
+    // Advance saw to it that nothing else is pending.
+    output->resize(start);
+    pending_.push_back({current_.id, current_.no_reply, absl::OkStatus(), std::string()});
+    pending_joint_ = std::move(commit.joint);
+    return;
+  }
   const bool invisible = commit.timestamp != 0 && !commit.database->IsVisible(commit.timestamp);
   if (!invisible && pending_.empty()) [[likely]] {
     if (current_.no_reply) {
@@ -376,6 +385,13 @@ void AlosProtocol<Engine, Ciphers>::Session::Reply(std::uint32_t id, bool no_rep
 template <class Engine, class Ciphers>
 void AlosProtocol<Engine, Ciphers>::Session::AnswerPending(std::string* output) {
   resumed_ = false;
+  if (pending_joint_ != nullptr) {
+    // What there is to say came with it.
+    pending_[0].status = pending_joint_->finish(pending_status_, &pending_[0].result);
+    if (!pending_[0].status.ok()) protocol_.counters_.Add(NetCounter::kErrors);
+    pending_joint_ = nullptr;
+    pending_status_ = absl::OkStatus();
+  }
   const absl::Status lost =
       pending_status_.ok()
           ? absl::OkStatus()

@@ -909,6 +909,65 @@ TEST_F(AlosProtocolTest, TransactionsOverTwoConnections) {
   Refused(Operation::kTransactionFindById, R"({"id":"a"})", {"'tx_id'", "missing"});
 }
 
+TEST_F(AlosProtocolTest, TransactionsOverTwoDatabases) {
+  const auto in = [this](std::string_view database, Operation operation, std::string_view args) {
+    return talk_->Ask(operation, "c", args, database);
+  };
+  EXPECT_EQ(in("east", Operation::kInsertOne, R"({"_id":"a","n":10})"), R"({"id":"a"})");
+  EXPECT_EQ(in("west", Operation::kInsertOne, R"({"_id":"a","n":10})"), R"({"id":"a"})");
+  const auto find = [&](std::string_view database) {
+    return in(database, Operation::kFindById, R"({"id":"a"})");
+  };
+  const auto begin = [&](std::string_view args) {
+    const std::string begun = Encode(in("east", Operation::kBeginTransaction, args));
+    return std::string(ValueView::FromTrusted(begun).Find("tx_id")->AsString());
+  };
+  const auto with = [](const std::string& id, std::string_view rest) {
+    return absl::StrCat(R"({"tx_id":")", id, "\"", rest, "}");
+  };
+  constexpr std::string_view kAdd = R"(,"filter":{"_id":"a"},"update":{"$inc":{"n":1}})";
+  for (const std::string_view args : {"{}", R"({"databases":["west"]})"}) {
+    const std::string id = begin(args);
+    EXPECT_EQ(in("", Operation::kTransactionUpdateOne, with(id, kAdd)), R"({"count":1})")
+        << "where it began";
+    EXPECT_EQ(in("west", Operation::kTransactionUpdateOne, with(id, kAdd)), R"({"count":1})");
+    EXPECT_EQ(in("", Operation::kTransactionCommit, with(id, "")), "{}");
+  }
+  EXPECT_EQ(find("east"), R"({"_id":"a","n":12})");
+  EXPECT_EQ(find("west"), R"({"_id":"a","n":12})");
+  // The first committer wins, in any of them.
+  const std::string loser = begin(R"({"databases":["west"]})");
+  EXPECT_EQ(in("east", Operation::kTransactionUpdateOne, with(loser, kAdd)), R"({"count":1})");
+  EXPECT_EQ(in("west", Operation::kTransactionUpdateOne, with(loser, kAdd)), R"({"count":1})");
+  const std::string late = begin("{}");
+  // In one request; and in the middle of a batch.
+  constexpr std::string_view kBoth = R"({"operations":[
+      {"op":5,"collection":"c","args":{"filter":{"_id":"a"},"update":{"$inc":{"n":1}}}},
+      {"op":10,"collection":"c","database":"west","args":{"id":"a"}},
+      {"op":5,"collection":"c","database":"west","args":{"filter":{"_id":"a"},"update":{"$inc":{"n":1}}}}]})";
+  EXPECT_EQ(in("east", Operation::kTransactionBatch, kBoth),
+            R"({"success":true,"results":[{"success":true},)"
+            R"({"success":true,"result":{"_id":"a","n":12}},{"success":true}],)"
+            R"("rolled_back":false})");
+  const std::string conflict = in("", Operation::kTransactionCommit, with(loser, ""));
+  EXPECT_TRUE(absl::StartsWith(conflict, "ERROR ABORTED: transaction conflict")) << conflict;
+  const std::string refused =
+      in("west", Operation::kTransactionFindById, with(late, R"(,"id":"a")"));
+  EXPECT_TRUE(absl::StartsWith(refused, "ERROR ABORTED: transaction conflict")) << refused;
+  EXPECT_EQ(in("east", Operation::kTransactionFindById, with(late, R"(,"id":"a")")),
+            R"({"_id":"a","n":12})");
+  const std::string batched =
+      in("east", Operation::kBatch,
+         absl::StrCat(R"({"requests":[{"id":1,"op":16,"args":)", kBoth,
+                      R"(},{"id":2,"op":10,"collection":"c","args":{"id":"a"}}]})"));
+  EXPECT_TRUE(absl::StrContains(batched, R"("rolled_back":false)")) << batched;
+  EXPECT_TRUE(absl::StrContains(batched, R"({"_id":"a","n":14})")) << batched;
+  const std::string wrong = in("east", Operation::kTransactionBatch,
+                               R"({"operations":[{"op":10,"database":5,"collection":"c",
+                                   "args":{"id":"a"}}]})");
+  EXPECT_TRUE(absl::StrContains(wrong, "'database' must be a string")) << wrong;
+}
+
 TEST_F(AlosProtocolTest, ConflictingTransactionIsRefusedAndOver) {
   Ask(Operation::kInsertOne, R"({"_id":"a","n":1})");
   const auto begin = [this] {

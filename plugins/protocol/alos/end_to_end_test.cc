@@ -336,6 +336,49 @@ TEST_P(EndToEndTest, Transactions) {
   EXPECT_EQ(Json(**client_->FindById("c", "a")), R"({"_id":"a","n":2})");
 }
 
+TEST_P(EndToEndTest, TransactionsOverDatabases) {
+  Start();
+  Connect();
+  const std::string by_id = Encode(R"({"_id":"a"})");
+  const std::string increment = Encode(R"({"$inc":{"n":1}})");
+  auto other = client_->BeginTransaction();
+  ASSERT_TRUE(other.ok());
+  (*other)->UseDatabase("other");
+  ASSERT_TRUE((*other)->InsertOne("c", View(Encode(R"({"_id":"a","n":0})"))).ok());
+  ASSERT_TRUE((*other)->Commit().ok())
+      << "a request name of another database than all of its writes";
+  ASSERT_TRUE(client_->InsertOne("c", View(Encode(R"({"_id":"a","n":0})"))).ok());
+  // Several clients at once, and one that looks.
+  std::atomic<int> committed{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 25; ++round) {
+        auto transaction = client_->BeginTransaction({.databases = {"other"}});
+        ASSERT_TRUE(transaction.ok()) << transaction.status();
+        if (i == 0) {
+          const auto here = (*transaction)->FindOne("c", View(by_id));
+          (*transaction)->UseDatabase("other");
+          const auto there = (*transaction)->FindOne("c", View(by_id));
+          ASSERT_TRUE(here.ok() && there.ok());
+          EXPECT_EQ(Json(**here), Json(**there));
+          continue;
+        }
+        EXPECT_EQ(*(*transaction)->UpdateOne("c", View(by_id), View(increment)), 1u);
+        (*transaction)->UseDatabase("other");
+        EXPECT_EQ(*(*transaction)->UpdateOne("c", View(by_id), View(increment)), 1u);
+        const absl::Status status = (*transaction)->Commit();
+        EXPECT_TRUE(status.ok() || absl::IsAborted(status)) << status;
+        committed += status.ok();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(committed, 0);
+  EXPECT_EQ(Json(**client_->FindById("c", "a")),
+            absl::StrCat(R"({"_id":"a","n":)", committed.load(), "}"));
+}
+
 TEST_P(EndToEndTest, EveryOperationInATransaction) {
   Start();
   Connect();

@@ -3,12 +3,14 @@
 
 #include "plugins/protocol/alos/internal/transaction_table.h"
 
+#include <cstdint>
 #include <memory>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
@@ -22,11 +24,19 @@ struct FakeDatabase {
     ~Transaction() { --*open; }
     int* const open;
   };
-  std::unique_ptr<Transaction> BeginTransaction() { return std::make_unique<Transaction>(&open); }
   int open = 0;
 };
 
-using Table = TransactionTable<FakeDatabase>;
+class Table : public TransactionTable<FakeDatabase::Transaction> {
+ public:
+  using TransactionTable::TransactionTable;
+  absl::StatusOr<std::string> Begin(FakeDatabase* database, std::uint64_t owner) {
+    return TransactionTable::Begin(
+        "fake", owner, [&]() -> absl::StatusOr<std::unique_ptr<FakeDatabase::Transaction>> {
+          return std::make_unique<FakeDatabase::Transaction>(&database->open);
+        });
+  }
+};
 
 TEST(TransactionTableTest, IdsAreLongAndNeverRepeat) {
   FakeDatabase database;
@@ -50,7 +60,7 @@ TEST(TransactionTableTest, OneRequestAtATime) {
   {
     auto first = table.Use(id);
     ASSERT_TRUE(first.ok());
-    EXPECT_EQ((*first)->database, &database);
+    EXPECT_EQ((*first)->database, "fake");
     EXPECT_EQ(table.Use(id).status().code(), absl::StatusCode::kFailedPrecondition);
   }
   EXPECT_TRUE(table.Use(id).ok());

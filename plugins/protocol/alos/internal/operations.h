@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -24,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "alos/base/crc32c.h"
@@ -78,11 +80,21 @@ struct OperationLimits {
   std::size_t kept_result_bytes_max = ResultTable::kResultBytesMax;
 };
 
+// A commit over several databases that is to be made before the request is answered.
+struct JointCommit {
+  // Begins it; the callback comes once, from any thread.
+  std::function<void(std::function<void(absl::Status)>)> start;
+  // What the request is answered with; appends the result.
+  std::function<absl::Status(const absl::Status& committed, std::string* result)> finish;
+};
+
 // A write that has been done and may not be visible yet.
 template <class Database>
 struct Commit {
   Database* database = nullptr;
   std::uint64_t timestamp = 0;  // 0: nothing was written
+  // Instead of both: there is no result yet.
+  std::unique_ptr<JointCommit> joint = nullptr;
 };
 
 // Carries requests out, one after another, for one connection.
@@ -95,7 +107,8 @@ class Operations {
  public:
   using Database = typename Engine::Database;
   using Transaction = typename Engine::Transaction;
-  using Transactions = TransactionTable<Database>;
+  using JointTransaction = typename Engine::JointTransaction;
+  using Transactions = TransactionTable<JointTransaction>;
 
   Operations(Engine* engine, std::string_view default_database, const OperationLimits& limits,
              Transactions* transactions, ResultTable* results, const NetCounters* counters,
@@ -140,7 +153,8 @@ class Operations {
   // For reads; nullptr when there is none.
   absl::StatusOr<Database*> Find(const Request& request);
   // For writes.
-  absl::StatusOr<Database*> Make(const Request& request);
+  absl::StatusOr<Database*> Make(const Request& request) { return Make(DatabaseName(request)); }
+  absl::StatusOr<Database*> Make(std::string_view name);
 
   // What $text in a specification searches in a collection: the fields that have text indexes.
   absl::StatusOr<std::vector<std::string>> TextFields(const Request& request,
@@ -306,6 +320,11 @@ class Operations {
     bool is_there_ = false;
   };
   static absl::StatusOr<TransactionOptions> ReadTransactionOptions(const Arguments& arguments);
+  absl::StatusOr<std::string> BeginTransaction(const Request& request, const Arguments& arguments);
+  absl::Status CommitTransaction(
+      std::unique_ptr<JointTransaction> transaction, Database* database, const RequestName& name,
+      std::function<absl::Status(const absl::Status&, std::string*)> finish, std::string* out,
+      Commit<Database>* commit);
   absl::Status RunInTransaction(const Request& request, Operation operation,
                                 std::string_view collection, const Arguments& arguments,
                                 Transaction* transaction, std::string* out);
@@ -489,17 +508,19 @@ template <class Engine>
 bool Operations<Engine>::IsLong(const Request& request) {
   if (known_ == nullptr || known_name_ != DatabaseName(request)) return true;
   // Writes may have to wait for their turn.
-  if (engine_->options().max_write_rate != 0 && !IsRead(request.operation)) return true;
+  if (!IsRead(request.operation) && (engine_->options().max_write_rate != 0 || known_->is_held()))
+    return true;
   switch (request.operation) {
     case Operation::kInsertOne:
     case Operation::kFindById:
     case Operation::kReadTimestamp:
-    case Operation::kBeginTransaction:
     case Operation::kTransactionFindById:
     case Operation::kTransactionInsertOne:
     case Operation::kTransactionRollback:
     case Operation::kCollectionExists:
       return false;
+    case Operation::kBeginTransaction:
+      return request.args.IsDocument() && request.args.Find("databases").has_value();
     case Operation::kInsertMany:
       return request.args.bytes().size() > kInlineInsertManyBytes;
     case Operation::kFindOne:
@@ -615,8 +636,7 @@ absl::StatusOr<typename Engine::Database*> Operations<Engine>::Find(const Reques
 }
 
 template <class Engine>
-absl::StatusOr<typename Engine::Database*> Operations<Engine>::Make(const Request& request) {
-  const std::string_view name = DatabaseName(request);
+absl::StatusOr<typename Engine::Database*> Operations<Engine>::Make(std::string_view name) {
   if (known_ != nullptr && known_name_ == name) return known_;
   ALOS_ASSIGN_OR_RETURN(Database* const made, engine_->GetOrCreateDatabase(name));
   known_ = made;
@@ -1551,12 +1571,23 @@ absl::Status Operations<Engine>::Batch(const Request& request, std::string* out,
       if (!IsInsert(member)) ALOS_RETURN_IF_ERROR(Settle(commit));
       status = Run(member, out, &member_commit, /*nested=*/true);
     }
+    if (member_commit.joint != nullptr) {
+      // A batch is carried out by a worker, which may wait.
+      absl::Notification done;
+      absl::Status committed;
+      member_commit.joint->start([&](absl::Status result) {
+        committed = std::move(result);
+        done.Notify();
+      });
+      done.WaitForNotification();
+      status = member_commit.joint->finish(committed, out);
+    }
     if (member_commit.timestamp != 0) {
       if (commit->timestamp != 0 && commit->database != member_commit.database) {
         ALOS_RETURN_IF_ERROR(Settle(commit));
       }
-      member_commit.timestamp = std::max(member_commit.timestamp, commit->timestamp);
-      *commit = member_commit;
+      commit->timestamp = std::max(member_commit.timestamp, commit->timestamp);
+      commit->database = member_commit.database;
     }
     if (!status.ok()) {
       out->resize(member_start);
@@ -1787,6 +1818,30 @@ absl::Status Operations<Engine>::RunInTransaction(const Request& request, Operat
   }
 }
 
+// Commits, or leaves it to the session: then `finish` says what the answer is.
+template <class Engine>
+absl::Status Operations<Engine>::CommitTransaction(
+    std::unique_ptr<JointTransaction> transaction, Database* database, const RequestName& name,
+    std::function<absl::Status(const absl::Status&, std::string*)> finish, std::string* out,
+    Commit<Database>* commit) {
+  if (Database* const only = transaction->Only(name.get() != nullptr ? database : nullptr)) {
+    const absl::StatusOr<std::uint64_t> committed = transaction->CommitOnly(name.get());
+    if (committed.ok()) *commit = {only, *committed};
+    return finish(committed.status(), out);
+  }
+  transaction->AwaitWriteRate();
+  auto joint = std::make_unique<JointCommit>();
+  // It lives until the answer is there.
+  joint->start = [shared = std::shared_ptr<JointTransaction>(std::move(transaction)), database,
+                  name](std::function<void(absl::Status)> done) {
+    shared->CommitAsync(name.get(), database, std::move(done));
+  };
+  joint->finish = std::move(finish);
+  commit->joint = std::move(joint);
+  return absl::OkStatus();
+}
+
+// Each operation may name a database of its own; their snapshots are taken together.
 template <class Engine>
 absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::string* out,
                                                   Commit<Database>* commit) {
@@ -1817,7 +1872,27 @@ absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::s
       return absl::OkStatus();
     }
   }
-  const auto transaction = database->BeginTransaction(options);
+  // The database of an operation: "database", or the request's.
+  const auto database_of = [&](ValueView operation) -> absl::StatusOr<Database*> {
+    const std::optional<ValueView> field =
+        operation.IsDocument() ? operation.Find("database") : std::nullopt;
+    if (!field || field->IsNull()) return database;
+    if (!field->IsString()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "TxBatch: field 'database' must be a string, not ", TypeName(field->type())));
+    }
+    return field->AsString().empty() ? absl::StatusOr<Database*>(database)
+                                     : Make(field->AsString());
+  };
+  std::vector<Database*> databases;
+  for (const ValueView operation : operations.elements()) {
+    const absl::StatusOr<Database*> used = database_of(operation);
+    // Errors are told where they are met.
+    if (used.ok() && std::find(databases.begin(), databases.end(), *used) == databases.end())
+      databases.push_back(*used);
+  }
+  ALOS_ASSIGN_OR_RETURN(std::unique_ptr<JointTransaction> transaction,
+                        engine_->BeginTransaction(databases, options));
 
   // One operation; its result goes to *result.
   const auto run = [&](ValueView operation, Operation* code, std::string* result) -> absl::Status {
@@ -1832,7 +1907,9 @@ absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::s
     ALOS_ASSIGN_OR_RETURN(const std::string_view collection, outer.String("collection"));
     ALOS_ASSIGN_OR_RETURN(const ValueView inner_args, outer.Document("args"));
     ALOS_ASSIGN_OR_RETURN(const Arguments inner, Arguments::Of(request.operation, inner_args));
-    return RunInTransaction(request, *code, collection, inner, transaction.get(), result);
+    ALOS_ASSIGN_OR_RETURN(Database* const used, database_of(operation));
+    ALOS_ASSIGN_OR_RETURN(Transaction* const part, transaction->In(used));
+    return RunInTransaction(request, *code, collection, inner, part, result);
   };
 
   absl::Status failure;
@@ -1858,22 +1935,34 @@ absl::Status Operations<Engine>::TransactionBatch(const Request& request, std::s
     if (results.size() > limits_.result_bytes_max) return TooLarge(request);
   }
   result_builder.EndArray();
-  if (failure.ok()) {
-    const absl::StatusOr<std::uint64_t> committed = transaction->Commit(name.get());
-    if (committed.ok()) {
-      *commit = {database, *committed};
-    } else {
-      failure = committed.status();
-    }
-  } else {
-    transaction->Rollback();
+  const auto finish = [results = std::move(results)](const absl::Status& status, std::string* to) {
+    Builder builder(to);
+    builder.StartDocument().Key("success").Bool(status.ok());
+    if (!status.ok()) builder.Key("error").String(status.ToString());
+    builder.Key("results").Raw(ValueView::FromTrusted(results));
+    builder.Key("rolled_back").Bool(!status.ok()).EndDocument();
+    return absl::OkStatus();
+  };
+  if (!failure.ok()) return finish(failure, out);
+  return CommitTransaction(std::move(transaction), database, name, finish, out, commit);
+}
+
+template <class Engine>
+absl::StatusOr<std::string> Operations<Engine>::BeginTransaction(const Request& request,
+                                                                 const Arguments& arguments) {
+  ALOS_ASSIGN_OR_RETURN(const TransactionOptions options, ReadTransactionOptions(arguments));
+  ALOS_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                        arguments.OptionalStrings("databases"));
+  std::vector<Database*> databases;
+  for (const std::string& other : names) {
+    if (other == DatabaseName(request)) continue;
+    ALOS_ASSIGN_OR_RETURN(Database* const database, Make(other));
+    databases.push_back(database);
   }
-  Builder builder(out);
-  builder.StartDocument().Key("success").Bool(failure.ok());
-  if (!failure.ok()) builder.Key("error").String(failure.ToString());
-  builder.Key("results").Raw(ValueView::FromTrusted(results));
-  builder.Key("rolled_back").Bool(!failure.ok()).EndDocument();
-  return absl::OkStatus();
+  ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
+  databases.insert(databases.begin(), database);
+  return transactions_->Begin(DatabaseName(request), owner_,
+                              [&] { return engine_->BeginTransaction(databases, options); });
 }
 
 template <class Engine>
@@ -1881,9 +1970,7 @@ absl::Status Operations<Engine>::InTransaction(const Request& request, std::stri
                                                Commit<Database>* commit) {
   ALOS_ASSIGN_OR_RETURN(const Arguments arguments, Arguments::Of(request.operation, request.args));
   if (request.operation == Operation::kBeginTransaction) {
-    ALOS_ASSIGN_OR_RETURN(const TransactionOptions options, ReadTransactionOptions(arguments));
-    ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
-    ALOS_ASSIGN_OR_RETURN(const std::string id, transactions_->Begin(database, owner_, options));
+    ALOS_ASSIGN_OR_RETURN(const std::string id, BeginTransaction(request, arguments));
     Builder(out).StartDocument(1).Key("tx_id").String(id).EndDocument();
     return absl::OkStatus();
   }
@@ -1899,25 +1986,33 @@ absl::Status Operations<Engine>::InTransaction(const Request& request, std::stri
     return outcome.status;
   }
   ALOS_ASSIGN_OR_RETURN(auto lease, transactions_->Use(tx_id));
-  auto& transaction = *lease->transaction;
+  JointTransaction& transaction = *lease->transaction;
   switch (request.operation) {
     case Operation::kTransactionCommit: {
       // Over, whatever comes of it.
       lease.Remove();
-      ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp, transaction.Commit(name.get()));
-      *commit = {lease->database, timestamp};
-      out->push_back('\x80');
-      return absl::OkStatus();
+      ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
+      const auto finish = [](const absl::Status& status, std::string* result) {
+        if (status.ok()) result->push_back('\x80');
+        return status;
+      };
+      return CommitTransaction(std::move(lease->transaction), database, name, finish, out, commit);
     }
     case Operation::kTransactionRollback:
       lease.Remove();
       transaction.Rollback();
       out->push_back('\x80');
       return absl::OkStatus();
-    default:
+    default: {
       ALOS_RETURN_IF_ERROR(NeedCollection(request));
+      // A request that names no database means the one that the transaction was begun in.
+      ALOS_ASSIGN_OR_RETURN(
+          Database* const database,
+          Make(request.database.empty() ? std::string_view(lease->database) : request.database));
+      ALOS_ASSIGN_OR_RETURN(Transaction* const part, transaction.In(database));
       return RunInTransaction(request, OperationOutside(request.operation), request.collection,
-                              arguments, &transaction, out);
+                              arguments, part, out);
+    }
   }
 }
 

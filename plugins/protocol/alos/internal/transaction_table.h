@@ -16,6 +16,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
@@ -23,6 +24,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "alos/base/status_macros.h"
 #include "openssl/rand.h"
 
 namespace alos::protocol_internal {
@@ -34,15 +36,13 @@ namespace alos::protocol_internal {
 // Threads: any. Lifetime: transactions end before the engine: Clear, or destroy the table, first.
 // Errors: kNotFound for an id that is not (or no longer) open, kFailedPrecondition for one that
 // another request is using, kResourceExhausted for too many.
-template <class Database>
+template <class Transaction>
 class TransactionTable {
  public:
-  using Transaction = typename decltype(std::declval<Database&>().BeginTransaction())::element_type;
-
   static constexpr std::size_t kTransactionsMax = 10'000;
 
   struct Entry {
-    Database* database = nullptr;
+    std::string database;  // the name of the one it was begun in
     std::unique_ptr<Transaction> transaction;
     std::uint64_t owner = 0;
     // The rest is guarded by the table's mutex.
@@ -73,17 +73,17 @@ class TransactionTable {
 
   explicit TransactionTable(absl::Duration idle_timeout) : idle_timeout_(idle_timeout) {}
 
-  // The id of a new transaction: 32 hex digits nobody can guess. `options`: what the database's
-  // BeginTransaction takes.
-  template <class... Options>
-  absl::StatusOr<std::string> Begin(Database* database, std::uint64_t owner,
-                                    const Options&... options) {
+  // The id of a new transaction: 32 hex digits nobody can guess. `begin()` makes it, or returns
+  // why not.
+  absl::StatusOr<std::string> Begin(
+      std::string_view database, std::uint64_t owner,
+      absl::FunctionRef<absl::StatusOr<std::unique_ptr<Transaction>>()> begin) {
     std::uint8_t random[16];
     RAND_bytes(random, sizeof(random));
     std::string id = absl::BytesToHexString(
         std::string_view(reinterpret_cast<const char*>(random), sizeof(random)));
     auto entry = std::make_shared<Entry>();
-    entry->database = database;
+    entry->database = std::string(database);
     entry->owner = owner;
     entry->last_used = absl::Now();
     {
@@ -93,7 +93,7 @@ class TransactionTable {
             absl::StrCat("BeginTx: ", kTransactionsMax, " transactions are open already"));
       }
     }
-    entry->transaction = database->BeginTransaction(options...);
+    ALOS_ASSIGN_OR_RETURN(entry->transaction, begin());
     absl::MutexLock lock(&mutex_);
     entries_.emplace(id, std::move(entry));
     return id;
