@@ -283,6 +283,41 @@ class Column {
     return postings_.subspan(begin_posting, end_posting - begin_posting);
   }
 
+  // Calls visit(code, rows) for each code in [first, end), ascending, with what Postings(code) is.
+  // O(log dense codes + codes).
+  template <class Visit>
+  void VisitPostings(Code first, Code end, Visit&& visit) const {
+    end = std::min(end, key_count_ + 1);
+    if (first >= end) return;
+    auto dense = std::lower_bound(dense_codes_.begin(), dense_codes_.end(), first);
+    std::uint32_t entry = EntriesBegin(first);
+    for (Code code = first; code < end; ++code) {
+      const std::uint32_t next_entry = EntriesBegin(code + 1);
+      const std::uint32_t dense_entries = dense_begin_[dense - dense_codes_.begin()];
+      if (dense != dense_codes_.end() && *dense == code) {
+        ++dense;
+        visit(code, absl::Span<const std::uint32_t>());
+      } else if (entry < dense_entries || next_entry < entry ||
+                 next_entry - dense_entries > postings_.size()) {
+        visit(code, absl::Span<const std::uint32_t>());  // a damaged image
+      } else {
+        visit(code, postings_.subspan(entry - dense_entries, next_entry - entry));
+      }
+      entry = next_entry;
+    }
+  }
+  // Asks for the memory that VisitPostings(code, ...) begins with: first for where its postings
+  // are, which the second reads.
+  void PrefetchEntries(Code code) const {
+    if (!entries_begin_.empty() && code <= key_count_)
+      __builtin_prefetch(entries_begin_.data() + code);
+  }
+  void PrefetchPostings(Code code) const {
+    if (code > key_count_) return;
+    const std::uint64_t begin = PostingsBegin(code);
+    if (begin < postings_.size()) __builtin_prefetch(postings_.data() + begin);
+  }
+
   // The column: rows() values of width() bytes.
   int width() const { return static_cast<int>(width_); }
   const void* data() const { return data_; }

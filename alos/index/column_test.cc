@@ -205,6 +205,12 @@ void ExpectIs(const Column& column, const std::vector<Row>& rows, Random* random
     }
     ASSERT_EQ(column.CountEntries(first, end), count);
     ASSERT_EQ(column.PostingsRange(first, end), absl::MakeConstSpan(postings));
+    Code next = first;
+    column.VisitPostings(first, end, [&](Code code, absl::Span<const std::uint32_t> rows) {
+      EXPECT_EQ(code, next++);
+      EXPECT_EQ(rows, column.Postings(code));
+    });
+    ASSERT_EQ(next, std::max(first, std::min(end, column.key_count() + 1)));
     std::vector<std::pair<Code, std::string>> visited;
     column.ForEachKey(first, end,
                       [&](Code code, std::string_view key) { visited.emplace_back(code, key); });
@@ -413,6 +419,9 @@ void UseAll(const Column& column) {
     return code > 2000;
   });
   for (const std::uint32_t row : column.PostingsRange(0, UINT32_MAX)) sum += column.At(row);
+  column.VisitPostings(0, UINT32_MAX, [&](Code, absl::Span<const std::uint32_t> rows) {
+    for (const std::uint32_t row : rows) sum += column.At(row);
+  });
   sum += column.CountEntries(0, UINT32_MAX);
   for (std::uint32_t row = 0; row < std::min<std::uint32_t>(column.rows(), 2000); ++row) {
     column.ForEachCode(row, [&](Code code) { sum += code; });

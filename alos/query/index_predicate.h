@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -439,6 +440,7 @@ class SegmentPredicate {
   static constexpr std::uint64_t kParallelKeysMin = 1 << 15;
   static constexpr std::size_t kTextParts = 8;
   static constexpr std::uint32_t kGatherRowsMin = 8;
+  static constexpr std::uint32_t kCoarseBits = 4096;
 
   // Codes [first, end) that mean the same; ascending, disjoint.
   struct Interval {
@@ -469,6 +471,15 @@ class SegmentPredicate {
     Code text_end = 0;
     std::vector<std::uint8_t> table;  // verdict by code, list numbers behind the keys
     std::vector<std::uint8_t> list_table;
+    // Of many intervals: a bit for every 2^coarse_shift codes, set where one of them may be there.
+    std::vector<std::uint64_t> coarse;
+    int coarse_shift = 0;
+
+    bool MayHave(Code code) const {
+      if (coarse.empty()) return true;
+      const Code bit = code >> coarse_shift;
+      return (coarse[bit / 64] >> bit % 64 & 1) != 0;
+    }
   };
 
   // --- Resolving a leaf.
@@ -637,6 +648,22 @@ class SegmentPredicate {
     leaf->estimate = 0;
     for (const Interval& interval : intervals)
       leaf->estimate += leaf->column->column().CountEntries(interval.first, interval.end);
+    MakeCoarse(leaf);
+  }
+
+  static void MakeCoarse(Leaf* leaf) {
+    leaf->coarse.clear();
+    if (leaf->intervals.size() <= 2 || leaf->intervals.size() > kCoarseBits / 8) return;
+    const Code last = leaf->column->column().key_count();
+    leaf->coarse_shift = std::max(0, static_cast<int>(std::bit_width(last)) -
+                                         static_cast<int>(std::countr_zero(kCoarseBits)));
+    leaf->coarse.assign((last >> leaf->coarse_shift) / 64 + 1, 0);
+    for (const Interval& interval : leaf->intervals) {
+      for (Code bit = interval.first >> leaf->coarse_shift;
+           bit <= (interval.end - 1) >> leaf->coarse_shift; ++bit) {
+        leaf->coarse[bit / 64] |= std::uint64_t{1} << bit % 64;
+      }
+    }
   }
 
   std::uint64_t EstimateText(const IndexPredicate::Node& node, Leaf* leaf) {
@@ -933,22 +960,30 @@ class SegmentPredicate {
     void operator()(absl::Span<const std::uint32_t> chunks, TextChunkMask* masks) {
       if (is_useless_) return SelectAllCodes()(chunks, masks);
       std::uint32_t size = 0;
+      // Three cache misses in a row each, of all of them at once.
+      for (const std::uint32_t chunk : chunks)
+        column_.PrefetchEntries(TrigramIndex::FirstCodeOf(chunk));
+      for (const std::uint32_t chunk : chunks)
+        column_.PrefetchPostings(TrigramIndex::FirstCodeOf(chunk));
       for (std::size_t i = 0; i < chunks.size(); ++i) {
         masks[i] = 0;
-        const Code first = TrigramIndex::FirstCodeOf(chunks[i]);
-        for (std::uint32_t k = 0; k < TrigramIndex::kChunkKeys; ++k) {
-          const absl::Span<const std::uint32_t> rows = column_.Postings(first + k);
-          // A key of many rows, or of so many that they are not listed, is matched.
-          if (rows.empty() || rows.size() > kRowsOfKeyMax) {
-            masks[i] = static_cast<TextChunkMask>(masks[i] | 1 << k);
-            continue;
-          }
-          for (const std::uint32_t row : rows) {
-            if (row >= predicate_.segment_.rows) continue;
-            rows_[size] = row;
-            keys_[size++] = static_cast<std::uint8_t>(i * TrigramIndex::kChunkKeys + k);
-          }
-        }
+        std::uint32_t key = static_cast<std::uint32_t>(i) * TrigramIndex::kChunkKeys;
+        column_.VisitPostings(
+            TrigramIndex::FirstCodeOf(chunks[i]), TrigramIndex::FirstCodeOf(chunks[i] + 1),
+            [&](Code /*code*/, absl::Span<const std::uint32_t> rows) {
+              // A key of many rows, or of so many that they are not listed, is matched.
+              if (rows.empty() || rows.size() > kRowsOfKeyMax) {
+                masks[i] =
+                    static_cast<TextChunkMask>(masks[i] | 1 << key % TrigramIndex::kChunkKeys);
+              } else {
+                for (const std::uint32_t row : rows) {
+                  if (row >= predicate_.segment_.rows) continue;
+                  rows_[size] = row;
+                  keys_[size++] = static_cast<std::uint8_t>(key);
+                }
+              }
+              ++key;
+            });
       }
       const std::uint32_t all = size;
       for (const std::size_t other : others_) {
@@ -1228,8 +1263,9 @@ class SegmentPredicate {
                                    static_cast<std::uint8_t>(interval.verdict), out);
     } else {
       for (std::uint32_t k = 0; k < size; ++k) {
-        out[k] = values[k] <= key_count ? static_cast<std::uint8_t>(VerdictOf(index, values[k]))
-                                        : std::uint8_t{0};
+        out[k] = values[k] <= key_count && leaf.MayHave(values[k])
+                     ? static_cast<std::uint8_t>(VerdictOf(index, values[k]))
+                     : std::uint8_t{0};
       }
     }
     if (!column.has_lists()) return;
