@@ -39,12 +39,14 @@
 #include "alos/document/value.h"
 #include "alos/net/client.h"
 #include "testing/isolation/list_append.h"
+#include "testing/isolation/lossy_proxy.h"
 #include "testing/isolation/register.h"
 
 ABSL_FLAG(std::string, server, "", "The server's program.");
 ABSL_FLAG(std::string, sync_mode, "async", "The server's --sync-mode.");
 ABSL_FLAG(std::int64_t, transactions, 100'000, "So many transactions over lists in all.");
 ABSL_FLAG(std::int64_t, registers, 100'000, "So many operations on registers in all.");
+ABSL_FLAG(std::int64_t, retries, 5'000, "So many writes of which a tenth loses its answer.");
 ABSL_FLAG(std::int64_t, round, 25'000, "Histories of so many are checked one by one.");
 ABSL_FLAG(int, clients, 8, "Clients at once.");
 ABSL_FLAG(double, kill_seconds, 0, "Kills the server (-9) about so often; 0: never.");
@@ -147,8 +149,9 @@ class ServerProcess {
   std::string last_;
 };
 
-std::unique_ptr<Client> Connect(const ServerProcess& server) {
+std::unique_ptr<Client> Connect(const ServerProcess& server, std::string database = {}) {
   ClientOptions options;
+  options.database = std::move(database);
   options.host = "127.0.0.1";
   options.port = server.port();
   options.connections_max = 2;
@@ -508,6 +511,209 @@ int CheckBank(const ServerProcess& server, std::int64_t count, int round) {
   return wrong.load();
 }
 
+// The same with the accounts in two databases: all transfers go from one to the other, and are
+// audited by transactions over both.
+int CheckJointBank(const ServerProcess& server, std::int64_t count, int round) {
+  constexpr std::int64_t kAccounts = 16;  // in each
+  constexpr std::int64_t kTotal = 2 * kAccounts * 100;
+  const std::string collection = absl::StrCat("bank", round);
+  const std::string names[] = {"here", "there"};
+  std::string everything;
+  Builder(&everything).StartDocument(0).EndDocument();
+  for (const std::string& name : names) {
+    const std::unique_ptr<Client> client = Connect(server, name);
+    for (std::int64_t id = 0; id < kAccounts; ++id) {
+      while (!client->UpsertOne(collection, View(Doc("_id", id)), View(Operator("$set", "n", 100)))
+                  .ok()) {
+      }
+    }
+  }
+  std::atomic<std::int64_t> left{count};
+  std::atomic<int> wrong{0};
+  std::atomic<std::int64_t> audits{0};
+  std::atomic<std::int64_t> committed{0};
+  std::atomic<std::int64_t> moved[2] = {0, 0};  // acknowledged; of which nobody knows
+  std::atomic<std::int64_t> unknown{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < absl::GetFlag(FLAGS_clients); ++i) {
+    threads.emplace_back([&, i] {
+      const std::unique_ptr<Client> client = Connect(server, names[0]);
+      std::mt19937_64 random(static_cast<std::uint64_t>(round * 100 + i));
+      while (left.fetch_sub(1) > 0) {
+        ClientTransactionOptions options;
+        options.serializable = random() % 2 == 0;
+        if (random() % 8 != 0) options.databases = {names[1]};
+        auto transaction = client->BeginTransaction(options);
+        if (!transaction.ok()) continue;
+        if (i % 4 == 0) {
+          std::int64_t total = 0;
+          bool is_whole = true;
+          for (const std::string& name : names) {
+            (*transaction)->UseDatabase(name);
+            const auto found = (*transaction)->Find(collection, View(everything));
+            is_whole = is_whole && found.ok();
+            if (!found.ok()) break;
+            for (const std::string& document : *found) total += View(document).Find("n")->AsInt64();
+          }
+          if (!is_whole) continue;
+          ++audits;
+          if (total != kTotal) {
+            ++wrong;
+            std::printf("  bank of two databases: the total is %lld, not %lld\n",
+                        static_cast<long long>(total), static_cast<long long>(kTotal));
+          }
+          continue;
+        }
+        const std::int64_t amount = static_cast<std::int64_t>(random() % 20);
+        bool done = true;
+        for (int side = 0; side < 2 && done; ++side) {
+          (*transaction)->UseDatabase(names[side]);
+          done = (*transaction)
+                     ->UpdateOne(collection,
+                                 View(Doc("_id", static_cast<std::int64_t>(random() % kAccounts))),
+                                 View(Operator("$inc", "n", side == 0 ? -amount : amount)))
+                     .ok();
+        }
+        if (!done) continue;
+        const absl::Status status = (*transaction)->Commit();
+        if (status.ok()) moved[0] += amount;
+        if (IsLost(status)) moved[1] += amount;
+        committed += status.ok();
+        unknown += IsLost(status);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  // What was acknowledged is there; what is unknown may be.
+  for (int side = 0; side < 2; ++side) {
+    const std::unique_ptr<Client> client = Connect(server, names[side]);
+    std::int64_t total = 0;
+    while (true) {
+      const auto found = client->Find(collection, View(everything));
+      if (!found.ok()) continue;
+      for (const std::string& document : *found) total += View(document).Find("n")->AsInt64();
+      break;
+    }
+    const std::int64_t gained = side == 0 ? kAccounts * 100 - total : total - kAccounts * 100;
+    if (gained >= moved[0] && gained <= moved[0] + moved[1]) continue;
+    ++wrong;
+    std::printf("  bank of two databases: %lld was moved, %lld acknowledged, %lld unknown\n",
+                static_cast<long long>(gained), static_cast<long long>(moved[0].load()),
+                static_cast<long long>(moved[1].load()));
+  }
+  std::printf(
+      "bank of two databases: %lld transfers committed, %lld unknown, %lld audits: %d wrong\n",
+      static_cast<long long>(committed.load()), static_cast<long long>(unknown.load()),
+      static_cast<long long>(audits.load()), wrong.load());
+  std::fflush(stdout);
+  return wrong.load();
+}
+
+// --- Writes whose answers are lost: sent again, and done once.
+
+int CheckRetries(const ServerProcess& server, std::int64_t count, int round) {
+  constexpr std::int64_t kKeys = 64;
+  const std::string collection = absl::StrCat("counters", round);
+  LossyProxy proxy(server.port(), 10);
+  std::atomic<std::int64_t> left{count};
+  std::atomic<std::int64_t> unknown{0};
+  std::atomic<int> wrong{0};
+  // What was acknowledged of each counter, and how many documents were inserted and deleted.
+  std::vector<std::atomic<std::int64_t>> added(kKeys);
+  std::atomic<std::int64_t> documents{0};
+  std::vector<std::thread> threads;
+  const std::int64_t begin = Now();
+  for (int i = 0; i < absl::GetFlag(FLAGS_clients); ++i) {
+    threads.emplace_back([&, i] {
+      ClientOptions options;
+      options.host = "127.0.0.1";
+      options.port = proxy.port();
+      options.connections_max = 2;
+      options.request_timeout = absl::Seconds(60);
+      options.reconnect_timeout = absl::Seconds(60);
+      options.backoff_min = absl::Milliseconds(1);
+      std::unique_ptr<Client> client;
+      while (client == nullptr) {
+        auto connected = Client::Connect(options);
+        if (connected.ok()) client = *std::move(connected);
+      }
+      std::mt19937_64 random(static_cast<std::uint64_t>(round * 1000 + i));
+      std::string any;
+      Builder(&any).StartDocument(0).EndDocument();
+      while (left.fetch_sub(1) > 0) {
+        const auto key = static_cast<std::int64_t>(random() % kKeys);
+        const auto at = static_cast<std::size_t>(key);
+        absl::Status status;
+        const std::uint64_t choice = random() % 10;
+        if (choice < 6) {
+          const auto upserted =
+              client->UpsertOne(collection, View(Doc("_id", key)), View(Operator("$inc", "n", 1)));
+          status = upserted.status();
+          if (status.ok()) ++added[at];
+        } else if (choice < 8) {
+          // Its `_id` is the server's.
+          status = client->InsertOne(absl::StrCat(collection, "d"), View(Doc("x", 1))).status();
+          if (status.ok()) ++documents;
+        } else if (choice < 9) {
+          const auto deleted = client->DeleteOne(absl::StrCat(collection, "d"), View(any));
+          status = deleted.status();
+          if (status.ok()) documents -= static_cast<std::int64_t>(*deleted);
+        } else {
+          // What goes before the commit may be lost, too: then nothing was done.
+          auto transaction = client->BeginTransaction();
+          if (!transaction.ok()) continue;
+          const auto updated =
+              (*transaction)
+                  ->UpdateOne(collection, View(Doc("_id", key)), View(Operator("$inc", "n", 1)));
+          if (!updated.ok() || *updated == 0) continue;
+          status = (*transaction)->Commit();
+          if (status.ok()) ++added[at];
+          if (status.code() == absl::StatusCode::kAborted) continue;
+        }
+        if (status.ok()) continue;
+        if (IsLost(status)) {
+          ++unknown;
+        } else {
+          ++wrong;
+          std::printf("  retries: %s\n", status.ToString().c_str());
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const std::int64_t end = Now();
+  const std::unique_ptr<Client> client = Connect(server);
+  const auto must = [&](std::int64_t found, std::int64_t expected, const std::string& what) {
+    // One of which nobody knows may be there or not.
+    if (found >= expected - unknown && found <= expected + unknown) return;
+    ++wrong;
+    std::printf("  retries: %s is %lld, not %lld\n", what.c_str(), static_cast<long long>(found),
+                static_cast<long long>(expected));
+  };
+  for (std::int64_t key = 0; key < kKeys; ++key) {
+    std::string id;
+    Builder(&id).Int(key);
+    while (true) {
+      const auto found = client->FindById(collection, View(id));
+      if (!found.ok()) continue;
+      must(*found ? View(**found).Find("n")->AsInt64() : 0, added[static_cast<std::size_t>(key)],
+           absl::StrCat("counter ", key));
+      break;
+    }
+  }
+  while (true) {
+    const auto found = client->Count(absl::StrCat(collection, "d"));
+    if (!found.ok()) continue;
+    must(static_cast<std::int64_t>(*found), documents, "the number of documents");
+    break;
+  }
+  std::printf("retries: %lld operations, %d answers lost, %lld unknown, %.1f s: %d wrong\n",
+              static_cast<long long>(count), proxy.lost(), static_cast<long long>(unknown.load()),
+              static_cast<double>(end - begin) * 1e-9, wrong.load());
+  std::fflush(stdout);
+  return wrong.load();
+}
+
 int Main() {
   ServerProcess server(absl::GetFlag(FLAGS_server));
   if (const absl::Status started = server.Start(); !started.ok()) {
@@ -545,6 +751,10 @@ int Main() {
     wrong += CheckRegisterOperations(server, std::min(left, size), round);
   wrong += CheckBank(server, std::min<std::int64_t>(absl::GetFlag(FLAGS_transactions) / 10, size),
                      round);
+  wrong += CheckJointBank(
+      server, std::min<std::int64_t>(absl::GetFlag(FLAGS_transactions) / 10, size), round);
+  if (absl::GetFlag(FLAGS_retries) > 0)
+    wrong += CheckRetries(server, absl::GetFlag(FLAGS_retries), round);
   stop = true;
   if (killer.joinable()) killer.join();
   std::printf("%d kills; %s\n", kills.load(), wrong == 0 ? "nothing wrong" : "WRONG");
