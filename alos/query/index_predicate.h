@@ -1109,7 +1109,8 @@ class SegmentPredicate {
     counters->keys_examined += text_counters_.keys_examined;
     counters->bytes_read += text_counters_.bytes_read;
     text_counters_ = {};
-    const Intervals matches = std::exchange(leaf.intervals, {});
+    const Intervals matches = std::move(leaf.intervals);
+    leaf.intervals.clear();
     const auto is_simple = [&](const Interval& interval) {
       return interval.verdict == Verdict::kYes && !column.has_lists() &&
              !HasDense(column, interval);
