@@ -315,6 +315,7 @@ TYPED_TEST(ChangesTest, WritesWaitForTheirTurn) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_GE(absl::Now() - begin, absl::Milliseconds(150));
+  this->Settle();
   EXPECT_EQ(*this->database_->Count("c", Filter()), 100u);
 }
 
@@ -417,6 +418,56 @@ TYPED_TEST(ChangesTest, RequestsAreDoneOnce) {
   EXPECT_TRUE(absl::IsInvalidArgument(this->database_->Count("$requests", Filter()).status()));
   for (const std::string& change : this->Changes({}))
     EXPECT_FALSE(absl::StrContains(change, "$")) << change;
+}
+
+TYPED_TEST(ChangesTest, WhatIsNotOneCommitIsRunOnce) {
+  RequestId request = *this->database_->OpenSession();
+  request.number = 1;
+  int runs = 0;
+  std::uint64_t timestamp = 0;
+  const auto run = [&](absl::StatusOr<std::string> result) {
+    return this->database_->RunOnce(
+        request,
+        [&] {
+          ++runs;
+          return result;
+        },
+        &timestamp);
+  };
+  EXPECT_EQ(*run("result"), "result");
+  EXPECT_EQ(*run("another"), "result");
+  ASSERT_TRUE(this->database_->WaitVisible(timestamp).ok());
+  this->Open();
+  EXPECT_EQ(*run("another"), "result");
+  EXPECT_EQ(runs, 1);
+  // Errors are kept, large results are not.
+  ++request.number;
+  EXPECT_TRUE(absl::IsNotFound(run(absl::NotFoundError("nothing")).status()));
+  EXPECT_TRUE(absl::IsNotFound(run("another").status()));
+  EXPECT_EQ(runs, 2);
+  ++request.number;
+  EXPECT_EQ(run(std::string(100'000, 'x'))->size(), 100'000u);
+  EXPECT_TRUE(absl::IsUnknown(run("another").status()));
+  EXPECT_EQ(runs, 3);
+  // Sent again while it is being done; and after a start in the middle of it.
+  ++request.number;
+  const std::string copy = this->options_.data_path + "_copy";
+  std::filesystem::remove_all(copy);
+  const auto outer = this->database_->RunOnce(
+      request,
+      [&]() -> absl::StatusOr<std::string> {
+        EXPECT_TRUE(absl::IsAborted(run("inner").status()));
+        std::filesystem::copy(this->options_.data_path, copy,
+                              std::filesystem::copy_options::recursive);
+        return std::string("outer");
+      },
+      &timestamp);
+  EXPECT_EQ(*outer, "outer");
+  this->Settle();
+  this->options_.data_path = copy;
+  this->Open();
+  EXPECT_TRUE(absl::IsUnknown(run("again").status()));
+  EXPECT_EQ(runs, 3);
 }
 
 TYPED_TEST(ChangesTest, TheSameRequestByManyAtOnce) {

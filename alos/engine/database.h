@@ -329,6 +329,15 @@ class BasicDatabase {
   // The same, and if it was not done it never will be: kAborted is what came of it then.
   absl::StatusOr<RequestOutcome> SettleRequest(const RequestId& request);
 
+  // Runs what has no place for the request's name in its own commit, and keeps what it returned, or
+  // its error: again it is not run, and returns that. kUnknown when the engine stopped in the
+  // middle of it, or when it was done and its result is larger than kKeptResultBytesMax. What it
+  // wrote must be visible when `run` returns. *commit_timestamp: when the answer may be given.
+  absl::StatusOr<std::string> RunOnce(const RequestId& request,
+                                      absl::FunctionRef<absl::StatusOr<std::string>()> run,
+                                      std::uint64_t* commit_timestamp);
+  static constexpr std::size_t kKeptResultBytesMax = 64 << 10;
+
   // --- What was committed
 
   // Calls `visit` for the changes behind a position, in the order of commits, until it returns
@@ -1587,8 +1596,9 @@ absl::Status BasicDatabase<Policies>::NotAgain(const RequestOutcome& outcome) {
       return absl::AbortedError("the request is still being done: ask again");
     case RequestOutcome::State::kInterrupted:
       return absl::UnknownError(
-          "the server stopped while it did this request: some of its documents are written, and it "
-          "is not done again");
+          "the server stopped while it did this request: a part of it may be done, and it is not "
+          "done "
+          "again");
     case RequestOutcome::State::kDone:
       break;
   }
@@ -1688,6 +1698,32 @@ auto BasicDatabase<Policies>::OnceOfMany(const RequestId* request, WriteMany&& w
   ALOS_ASSIGN_OR_RETURN(const std::uint64_t timestamp, WriteNote(*request, outcome));
   if (written.ok()) written->commit_timestamp = std::max(written->commit_timestamp, timestamp);
   return written;
+}
+
+template <class Policies>
+absl::StatusOr<std::string> BasicDatabase<Policies>::RunOnce(
+    const RequestId& request, absl::FunctionRef<absl::StatusOr<std::string>()> run,
+    std::uint64_t* commit_timestamp) {
+  ALOS_ASSIGN_OR_RETURN(const std::optional<RequestOutcome> before, DoneBefore(&request));
+  if (before) {
+    *commit_timestamp = before->commit_timestamp;
+    if (before->result) return *before->result;
+    return absl::UnknownError(
+        absl::StrCat("the request was done before; what it returned is not "
+                     "known any more, as it takes more than ",
+                     kKeptResultBytesMax, " bytes"));
+  }
+  RequestOutcome outcome;
+  outcome.state = RequestOutcome::State::kRunning;
+  ALOS_ASSIGN_OR_RETURN(const std::uint64_t noted, WriteNote(request, outcome));
+  // Not all that it does goes through the log of commits, behind the note.
+  ALOS_RETURN_IF_ERROR(WaitVisible(noted));
+  absl::StatusOr<std::string> result = run();
+  outcome.state = RequestOutcome::State::kDone;
+  outcome.status = result.status();
+  if (result.ok() && result->size() <= kKeptResultBytesMax) outcome.result = *result;
+  ALOS_ASSIGN_OR_RETURN(*commit_timestamp, WriteNote(request, outcome));
+  return result;
 }
 
 template <class Policies>

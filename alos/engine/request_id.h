@@ -37,6 +37,7 @@ struct RequestOutcome {
   std::uint64_t matched = 0;
   std::uint64_t changed = 0;
   std::optional<std::string> inserted_id;  // encoded
+  std::optional<std::string> result;       // of BasicDatabase::RunOnce
   absl::Status status;                     // the error that it ended with
   std::uint64_t commit_timestamp = 0;
 };

@@ -128,12 +128,13 @@ struct ClientBatchRequest {
 // Lifetime: results own their bytes. A client must outlive its transactions.
 // Durability: a write that returned OK is as safe as the server's mode makes it. A request is never
 //   applied twice: reads are sent again when their connection is lost; writes are, too, under a
-//   name by which the server knows them again, or (ClientOptions::retry_writes, Batch, Drop and
-//   whatever goes through Call) only if not a byte of them had left.
+//   name by which the server knows them again, or (without ClientOptions::retry_writes) only if not
+//   a byte of them had left.
 // Errors: what the server answers, with its code; besides
 //   kUnavailable   the server cannot be reached in time; if a write was under way the message says
 //                  "outcome unknown", and the caller must find out
-//   kUnknown       the server was stopped in the middle of a write to many documents
+//   kUnknown       the server was stopped in the middle of a write to many documents, or of a
+//                  change of collections or indexes
 //   kDeadlineExceeded  no answer within request_timeout (for a write, also "outcome unknown")
 //   kPermissionDenied  wrong user name or password;  kUnauthenticated  none was given
 // Cost: one round trip. Arguments are copied once, into the request.
@@ -231,7 +232,8 @@ class BasicClient {
   // An array of documents: name, fields, type, reason, size, uses and so on.
   absl::StatusOr<EncodedDocument> ListIndexes(std::string_view collection);
 
-  // Several requests in one round trip; one failing does not fail the others. Never sent twice.
+  // Several requests in one round trip; one failing does not fail the others. kUnknown also when
+  // its connection was lost and the server had done it, with results of more than 64 KiB.
   absl::StatusOr<std::vector<absl::StatusOr<EncodedDocument>>> Batch(
       absl::Span<const ClientBatchRequest> requests);
 
@@ -311,6 +313,12 @@ class BasicClient {
       case Operation::kDeleteMany:
       case Operation::kUpsertOne:
       case Operation::kUpsertMany:
+      case Operation::kBatch:
+      case Operation::kDrop:
+      case Operation::kCreateCollection:
+      case Operation::kCreateIndex:
+      case Operation::kDropIndex:
+      case Operation::kRebuildIndex:
         return true;
       default:
         return false;
@@ -1193,8 +1201,20 @@ absl::StatusOr<std::vector<absl::StatusOr<EncodedDocument>>> BasicClient<Ciphers
     builder.Raw(ValueView::FromTrusted(member));
   }
   builder.EndArray().EndDocument();
+  const auto is_read = [](const ClientBatchRequest& request) {
+    switch (request.operation) {
+      case Operation::kFindOne:
+      case Operation::kFind:
+      case Operation::kFindById:
+      case Operation::kCount:
+        return true;
+      default:
+        return false;
+    }
+  };
+  const bool only_reads = std::all_of(requests.begin(), requests.end(), is_read);
   ALOS_ASSIGN_OR_RETURN(const std::string result,
-                        Call(Operation::kBatch, "", ValueView::FromTrusted(args), false));
+                        Call(Operation::kBatch, "", ValueView::FromTrusted(args), only_reads));
   const std::optional<ValueView> responses = ValueView::FromTrusted(result).Find("responses");
   if (!responses.has_value() || !responses->IsArray() || responses->size() != requests.size()) {
     return net_internal::BadResult("a map with as many 'responses' as there were requests");

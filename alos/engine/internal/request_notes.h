@@ -52,6 +52,7 @@ inline std::string EncodeNote(std::uint32_t slot, const RequestNote& note) {
   if (outcome.matched != 0) builder.Key("matched").Uint(outcome.matched);
   if (outcome.changed != 0) builder.Key("changed").Uint(outcome.changed);
   if (outcome.inserted_id) builder.Key("id").Raw(ValueView::FromTrusted(*outcome.inserted_id));
+  if (outcome.result) builder.Key("result").Binary(*outcome.result);
   if (!outcome.status.ok()) {
     builder.Key("code").Uint(static_cast<std::uint64_t>(outcome.status.code()));
     builder.Key("error").String(outcome.status.message());
@@ -78,6 +79,8 @@ inline RequestNote DecodeNote(ValueView document) {
   outcome.matched = static_cast<std::uint64_t>(number("matched"));
   outcome.changed = static_cast<std::uint64_t>(number("changed"));
   if (const auto id = document.Find("id")) outcome.inserted_id = std::string(id->bytes());
+  if (const auto result = document.Find("result"); result && result->type() == ValueType::kBinary)
+    outcome.result = std::string(result->AsBinary());
   if (const std::int64_t code = number("code"); code != 0) {
     const auto error = document.Find("error");
     outcome.status = absl::Status(static_cast<absl::StatusCode>(code),

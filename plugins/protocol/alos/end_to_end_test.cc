@@ -43,6 +43,7 @@
 #include "plugin/ciphers.h"
 #include "plugin/durability.h"
 #include "plugin/protocol.h"
+#include "testing/isolation/lossy_proxy.h"
 
 namespace alos {
 namespace {
@@ -443,82 +444,6 @@ TEST_P(EndToEndTest, EveryOperationInATransaction) {
   EXPECT_EQ(*client_->Count("t"), 0u);
 }
 
-// Passes bytes on between a client and the server, and loses connections: before what the server
-// answered is passed on.
-class LossyProxy {
- public:
-  LossyProxy(std::uint16_t server, unsigned lost_in) : server_(server), lost_in_(lost_in) {
-    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address = Address(0);
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    EXPECT_EQ(::listen(listener_, 16), 0);
-    socklen_t size = sizeof address;
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    acceptor_ = std::thread([this] { Accept(); });
-  }
-  ~LossyProxy() {
-    ::shutdown(listener_, SHUT_RDWR);
-    acceptor_.join();
-    ::close(listener_);
-    for (std::thread& thread : threads_) thread.join();
-  }
-  std::uint16_t port() const { return port_; }
-  int lost() const { return lost_; }
-
- private:
-  static sockaddr_in Address(std::uint16_t port) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(port);
-    return address;
-  }
-  void Accept() {
-    while (true) {
-      const int client = ::accept(listener_, nullptr, nullptr);
-      if (client < 0) return;
-      const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      const sockaddr_in address = Address(server_);
-      if (::connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        ::close(client);
-        ::close(server);
-        continue;
-      }
-      threads_.emplace_back([this, client, server] {
-        std::thread up([client, server] { Pass(client, server, [] { return false; }); });
-        Pass(server, client, [this] { return random_() % lost_in_ == 0 && ++lost_ > 0; });
-        up.join();
-        ::close(client);
-        ::close(server);
-      });
-    }
-  }
-  template <class Loses>
-  static void Pass(int from, int to, Loses&& loses) {
-    char bytes[65536];
-    while (true) {
-      const ssize_t got = ::recv(from, bytes, sizeof bytes, 0);
-      if (got <= 0 || loses()) break;
-      if (::send(to, bytes, static_cast<std::size_t>(got), MSG_NOSIGNAL) != got) break;
-    }
-    ::shutdown(from, SHUT_RDWR);
-    ::shutdown(to, SHUT_RDWR);
-  }
-
-  const std::uint16_t server_;
-  const unsigned lost_in_;
-  int listener_ = -1;
-  std::uint16_t port_ = 0;
-  std::atomic<int> lost_{0};
-  struct Random {
-    std::atomic<std::uint64_t> state{1};
-    std::uint64_t operator()() { return (state.fetch_add(1) * 0x9E3779B97F4A7C15u) >> 40; }
-  } random_;
-  std::thread acceptor_;
-  std::vector<std::thread> threads_;
-};
-
 TEST_P(EndToEndTest, RetriedWritesAreDoneOnce) {
   Start();
   Connect();
@@ -535,7 +460,7 @@ TEST_P(EndToEndTest, RetriedWritesAreDoneOnce) {
   std::atomic<int> deleted{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&] {
+    threads.emplace_back([&, t] {
       ClientOptions options = Options();
       options.port = proxy.port();
       options.connections_max = 2;
@@ -575,6 +500,34 @@ TEST_P(EndToEndTest, RetriedWritesAreDoneOnce) {
         ASSERT_TRUE(many.ok()) << many.status();
         const auto bumped = client->UpdateMany("c", View(by_id), View(add));
         ASSERT_TRUE(bumped.ok()) << bumped.status();
+        std::string batched;
+        Builder builder(&batched);
+        builder.StartDocument().Key("filter").Raw(View(by_id)).Key("update").Raw(View(add));
+        builder.EndDocument();
+        const auto batch = client->Batch(
+            {{Operation::kUpdateOne, "c", batched}, {Operation::kInsertOne, "m", missing}});
+        ASSERT_TRUE(batch.ok()) << batch.status();
+        ASSERT_TRUE((*batch)[0].ok() && (*batch)[1].ok());
+        const std::string own = absl::StrCat("own", t);
+        ASSERT_TRUE(client->CreateCollection(own).ok());
+        ASSERT_TRUE(client->CreateIndex(own, {.fields = {{"x"}}}).ok());
+        ASSERT_TRUE(client->InsertOne(own, View(missing)).ok());
+        ASSERT_TRUE(client->RebuildIndex(own, "x").ok());
+        ASSERT_TRUE(client->DropIndex(own, "x").ok()) << "done twice it would not be found";
+        ASSERT_TRUE(client->Drop(own).ok());
+        // Over two databases.
+        while (true) {
+          auto transaction = client->BeginTransaction({.databases = {"other"}});
+          if (!transaction.ok() ||
+              !(*transaction)->UpdateOne("c", View(in_transactions), View(add)).ok()) {
+            continue;
+          }
+          (*transaction)->UseDatabase("other");
+          if (!(*transaction)->InsertOne("i", View(missing)).ok()) continue;
+          const absl::Status committed = (*transaction)->Commit();
+          if (committed.ok()) break;
+          ASSERT_EQ(committed.code(), absl::StatusCode::kAborted) << committed;
+        }
       }
     });
   }
@@ -582,12 +535,16 @@ TEST_P(EndToEndTest, RetriedWritesAreDoneOnce) {
   EXPECT_GT(proxy.lost(), 100);
   const auto counted = client_->FindById("c", "n");
   ASSERT_TRUE(counted.ok() && counted->has_value());
-  EXPECT_EQ(View(**counted).Find("n")->AsInt64(), kThreads * kEach + kThreads * kEach / 10);
+  EXPECT_EQ(View(**counted).Find("n")->AsInt64(), kThreads * kEach + kThreads * kEach / 5);
   const auto in_transactions = client_->FindById("c", "t");
   ASSERT_TRUE(in_transactions.ok() && in_transactions->has_value());
-  EXPECT_EQ(View(**in_transactions).Find("n")->AsInt64(), kThreads * kEach / 10);
+  EXPECT_EQ(View(**in_transactions).Find("n")->AsInt64(), kThreads * kEach / 5);
+  auto other = client_->BeginTransaction();
+  ASSERT_TRUE(other.ok());
+  (*other)->UseDatabase("other");
+  EXPECT_EQ(*(*other)->Count("i", View(all)), static_cast<std::uint64_t>(kThreads * kEach / 10));
   EXPECT_EQ(*client_->Count("i"), static_cast<std::uint64_t>(kThreads * kEach));
-  EXPECT_EQ(*client_->Count("m"), static_cast<std::uint64_t>(kThreads * kEach / 5));
+  EXPECT_EQ(*client_->Count("m"), static_cast<std::uint64_t>(kThreads * kEach * 3 / 10));
   EXPECT_EQ(*client_->Count("d"), static_cast<std::uint64_t>(kThreads * kEach - deleted));
 }
 

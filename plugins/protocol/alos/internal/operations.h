@@ -97,6 +97,21 @@ struct Commit {
   std::unique_ptr<JointCommit> joint = nullptr;
 };
 
+// Those that are noted before and after when their request has a name.
+inline bool IsRunOnce(Operation operation) {
+  switch (operation) {
+    case Operation::kBatch:
+    case Operation::kDrop:
+    case Operation::kCreateCollection:
+    case Operation::kCreateIndex:
+    case Operation::kDropIndex:
+    case Operation::kRebuildIndex:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // Carries requests out, one after another, for one connection.
 //
 // Threads: one at a time. Lifetime: the engine, the tables and the counters must outlive it.
@@ -134,6 +149,8 @@ class Operations {
 
   // Appends the result (one encoded value) to *out.
   absl::Status Run(const Request& request, std::string* out, Commit<Database>* commit) {
+    if (!request.request_name.empty() && IsRunOnce(request.operation))
+      return RunOnce(request, out, commit);
     return Run(request, out, commit, /*nested=*/false);
   }
 
@@ -146,6 +163,8 @@ class Operations {
   static constexpr std::size_t kArrayHeaderBytes = 5;
 
   absl::Status Run(const Request& request, std::string* out, Commit<Database>* commit, bool nested);
+  // The same for a request with a name whose commit has no place for it.
+  absl::Status RunOnce(const Request& request, std::string* out, Commit<Database>* commit);
 
   std::string_view DatabaseName(const Request& request) const {
     return request.database.empty() ? std::string_view(default_database_) : request.database;
@@ -621,6 +640,28 @@ absl::Status Operations<Engine>::Run(const Request& request, std::string* out,
       return Sessions(request, out, commit);
   }
   return absl::UnimplementedError("an operation that is not known here");
+}
+
+template <class Engine>
+absl::Status Operations<Engine>::RunOnce(const Request& request, std::string* out,
+                                         Commit<Database>* commit) {
+  ALOS_ASSIGN_OR_RETURN(Database* const database, Make(request));
+  const RequestName name(request);
+  std::uint64_t timestamp = 0;
+  ALOS_ASSIGN_OR_RETURN(const std::string result,
+                        database->RunOnce(
+                            *name.get(),
+                            [&]() -> absl::StatusOr<std::string> {
+                              std::string own;
+                              Commit<Database> written;
+                              ALOS_RETURN_IF_ERROR(Run(request, &own, &written, false));
+                              ALOS_RETURN_IF_ERROR(Settle(&written));
+                              return own;
+                            },
+                            &timestamp));
+  out->append(result);
+  *commit = {database, timestamp};
+  return absl::OkStatus();
 }
 
 template <class Engine>
