@@ -125,6 +125,8 @@ class ValueView {
   bool IsString() const;
   bool IsArray() const;
   bool IsDocument() const;
+  // An integer that is not negative: what AsUint64 takes.
+  bool IsUnsigned() const;
 
   // REQUIRES for each: type() is the matching one.
   bool AsBool() const;
@@ -486,6 +488,10 @@ inline std::int64_t ValueView::AsInt64() const {
       ALOS_DCHECK(false && "AsInt64 of a value that is no integer");
       return 0;
   }
+}
+
+inline bool ValueView::IsUnsigned() const {
+  return type() == ValueType::kUint64 || (type() == ValueType::kInt64 && AsInt64() >= 0);
 }
 
 inline std::uint64_t ValueView::AsUint64() const {

@@ -228,8 +228,7 @@ inline absl::StatusOr<BackupCatalog> DecodeBackupCatalog(std::string_view name,
   bool good = true;
   const auto number = [&](ValueView of, std::string_view key) -> std::uint64_t {
     const std::optional<ValueView> found = of.Find(key);
-    if (found && (found->type() == ValueType::kInt64 || found->type() == ValueType::kUint64))
-      return found->AsUint64();
+    if (found && found->IsUnsigned()) return found->AsUint64();
     good = false;
     return 0;
   };

@@ -148,8 +148,7 @@ inline absl::StatusOr<Manifest> DecodeManifest(const std::string& path, std::str
   if (!view.ok() || !view->IsDocument()) return damaged("not a document");
   const auto number = [&](std::string_view key) -> std::optional<std::uint64_t> {
     const std::optional<ValueView> value = view->Find(key);
-    if (!value || (value->type() != ValueType::kInt64 && value->type() != ValueType::kUint64))
-      return std::nullopt;
+    if (!value || !value->IsUnsigned()) return std::nullopt;
     return value->AsUint64();
   };
   const std::optional<std::uint64_t> version = number("format_version");

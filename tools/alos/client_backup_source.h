@@ -185,8 +185,7 @@ class ClientBackupSource {
 
   static bool Number(ValueView of, std::string_view key, std::uint64_t* number) {
     const std::optional<ValueView> found = of.Find(key);
-    if (!found || (found->type() != ValueType::kInt64 && found->type() != ValueType::kUint64))
-      return false;
+    if (!found || !found->IsUnsigned()) return false;
     *number = found->AsUint64();
     return true;
   }

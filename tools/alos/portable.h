@@ -240,8 +240,7 @@ absl::StatusOr<PortableCounts> Import(Client& client, std::istream* input,
   };
   const auto number = [](ValueView of, std::string_view key) -> std::optional<std::uint64_t> {
     const std::optional<ValueView> found = of.Find(key);
-    if (!found || (found->type() != ValueType::kInt64 && found->type() != ValueType::kUint64))
-      return std::nullopt;
+    if (!found || !found->IsUnsigned()) return std::nullopt;
     return found->AsUint64();
   };
   while (true) {

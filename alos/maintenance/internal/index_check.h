@@ -125,8 +125,7 @@ class IndexCheck {
 
   static std::uint64_t Number(ValueView of, std::string_view key) {
     const std::optional<ValueView> found = of.Find(key);
-    if (found && (found->type() == ValueType::kInt64 || found->type() == ValueType::kUint64))
-      return found->AsUint64();
+    if (found && found->IsUnsigned()) return found->AsUint64();
     return 0;
   }
   static std::vector<std::uint64_t> Words(ValueView of, std::string_view key) {
