@@ -20,7 +20,8 @@
 //   ./bazelw test //testing/crash:engine_crash_test --test_env=ALOS_CRASH_SEED=123
 //
 // One seed is one run. Without indexes it is the same run each time, operation by operation of the
-// disk (OneSeedIsOneRun); with indexes the threads that build them decide how many files there are.
+// disk (OneSeedIsOneRun); with indexes the threads that build them decide how many files there are,
+// and of several commits at once the flusher decides how many make a group.
 
 #include <unistd.h>
 
@@ -36,6 +37,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "alos/base/log.h"
 #include "gtest/gtest.h"
 #include "testing/crash/workload.h"
@@ -56,8 +58,12 @@ struct Totals {
 template <class Durability>
 class CrashRun {
  public:
-  CrashRun(std::uint64_t seed, bool indexes)
-      : disk_(seed), generator_(seed, indexes), random_(seed ^ 0xC4A5), has_indexes_(indexes) {}
+  CrashRun(std::uint64_t seed, bool indexes, bool several = false)
+      : disk_(seed),
+        generator_(seed, indexes, several),
+        random_(seed ^ 0xC4A5),
+        has_indexes_(indexes),
+        has_several_(several) {}
 
   // Works, takes images, checks them.
   void Go(Totals* totals) {
@@ -83,12 +89,14 @@ class CrashRun {
     std::size_t flushed = 0;       // operations
     std::size_t started = 0;       // operations, this one included
     std::int64_t dropped = 0;      // no older document of "t" may be there
+    bool has_unique = false;       // the unique index has been acknowledged
     bool killed = false;           // the process only: nothing that was written is lost
   };
 
   void Work() {
     Client<Durability>::Format(&disk_);
     disk_.SetObserver([this](SimulatedOperation kind, const std::string& path) {
+      absl::MutexLock lock(&observer_mutex_);
       Trace(static_cast<std::uint64_t>(kind));
       for (const char c : path) Trace(static_cast<unsigned char>(c));
       if (--countdown_ > 0 || images_.size() >= kImages) return;
@@ -101,20 +109,30 @@ class CrashRun {
     ASSERT_TRUE(opened.ok()) << opened;
     for (int i = 0; i < kOperations; ++i) {
       const Operation operation = generator_.Next(states_.back());
-      states_.push_back(Apply(states_.back(), operation));
+      if (operation.kind == Operation::Kind::kSeveral) {
+        // Each is a commit of its own. All that may be found is written down before it begins.
+        for (const auto& write : operation.writes) {
+          Operation one;
+          one.writes = {write};
+          states_.push_back(Apply(states_.back(), one));
+        }
+      } else {
+        states_.push_back(Apply(states_.back(), operation));
+      }
       ALOS_LOG(kDebug) << "operation " << i + 1 << ": " << Describe(operation);
       const absl::Status status = client.Perform(operation);
       ASSERT_TRUE(status.ok()) << "operation " << i << ": " << status;
       acknowledged_ = states_.size() - 1;
       using Kind = Operation::Kind;
       // Names and lists of collections are durable in all modes; so is what was before a flush.
+      if (operation.kind == Kind::kCreateIndex) has_unique_ = true;
       if (operation.kind == Kind::kDrop) dropped_ = generator_.number() * 10;
       if (operation.kind == Kind::kFlush || operation.kind == Kind::kReopen ||
           operation.kind == Kind::kCheckpoint || Durability::kAcknowledgedIsDurable) {
         flushed_ = acknowledged_;
       }
       // The journal is trimmed on a thread of its own: it is given the time it wants.
-      while (JournalSegments() > 1) ::usleep(20);
+      while (!has_several_ && JournalSegments() > 1) ::usleep(20);
       if (random_() % 12 == 0) disk_.WriteBackSome();
     }
     countdown_ = 1'000'000'000;
@@ -149,6 +167,7 @@ class CrashRun {
     image.flushed = flushed_;
     image.started = states_.size();
     image.dropped = dropped_;
+    image.has_unique = has_unique_;
     image.disk = disk_.Crash(options);
     images_.push_back(std::move(image));
   }
@@ -189,7 +208,7 @@ class CrashRun {
     status = client.CheckAgainst(*found, has_indexes_ && random_() % 8 == 0);
     ASSERT_TRUE(status.ok()) << status;
     // It works on, and what was found is there to stay.
-    status = client.InsertDuplicate();
+    status = client.InsertDuplicate(image.has_unique);
     ASSERT_TRUE(status.ok()) << status;
     Operation write;
     write.writes = {{"a/after", 7}};
@@ -266,12 +285,15 @@ class CrashRun {
   Generator generator_;
   std::mt19937_64 random_;
   const bool has_indexes_;
+  const bool has_several_;
+  absl::Mutex observer_mutex_;
   std::vector<Image> images_;
   // Written by the client while nobody else is at work, read by whoever uses the disk.
   std::vector<State> states_{State()};  // [i]: after i operations
   std::size_t acknowledged_ = 0;
   std::size_t flushed_ = 0;
   std::int64_t dropped_ = 0;
+  bool has_unique_ = false;
   std::int64_t countdown_ = 1;
   std::uint64_t trace_ = 0xCBF29CE484222325u;
 };
@@ -284,7 +306,7 @@ std::uint64_t FromEnvironment(const char* name, std::uint64_t otherwise) {
 
 // `share` of the states that are wanted, in thousandths.
 template <class Durability>
-void CrashUntilEnough(bool indexes, std::uint64_t share) {
+void CrashUntilEnough(bool indexes, std::uint64_t share, bool several = false) {
 #ifdef __SANITIZE_THREAD__
   // The simulated disk reads mapped pages while the engine stores to them, as a kernel does. To the
   // thread sanitizer that is a race; it does not see the kernel's.
@@ -298,14 +320,15 @@ void CrashUntilEnough(bool indexes, std::uint64_t share) {
   Totals totals;
   for (std::uint64_t seed = first; totals.states < wanted; ++seed) {
     SCOPED_TRACE(testing::Message() << "ALOS_CRASH_SEED=" << seed);
-    CrashRun<Durability>(seed, indexes).Go(&totals);
+    CrashRun<Durability>(seed, indexes, several).Go(&totals);
     if (testing::Test::HasFailure()) return;
   }
   std::cout << totals.states << " crash states and " << totals.recovery_crashes
             << " crashes of recovery in " << totals.runs << " runs, seeds from " << first << "\n";
 }
 
-TEST(EngineCrashTest, Sync) { CrashUntilEnough<SyncDurability>(false, 350); }
+TEST(EngineCrashTest, Sync) { CrashUntilEnough<SyncDurability>(false, 250); }
+TEST(EngineCrashTest, SyncSeveralAtOnce) { CrashUntilEnough<SyncDurability>(false, 100, true); }
 TEST(EngineCrashTest, Async) { CrashUntilEnough<AsyncDurability>(false, 350); }
 TEST(EngineCrashTest, SyncWithIndexes) { CrashUntilEnough<SyncDurability>(true, 150); }
 TEST(EngineCrashTest, AsyncWithIndexes) { CrashUntilEnough<AsyncDurability>(true, 150); }

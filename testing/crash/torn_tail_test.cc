@@ -5,6 +5,7 @@
 // one history of a log, ended twice: once by a loss of power while more was being written, and once
 // by damage to something that is known to have been durable.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
@@ -231,6 +232,35 @@ TEST(TornTailTest, Journal) {
     if (testing::Test::HasFailure()) return;
   }
   std::cout << corrupt << " pairs of journals, " << torn << " of them with a torn tail\n";
+}
+
+// Segments that are removed: power is lost before every operation, and whatever names survive, an
+// older segment is never there without the newest.
+TEST(TornTailTest, TheNewestSegmentGoesLast) {
+  int images = 0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(seed);
+    SimulatedFileSystem disk(seed);
+    ALOS_CHECK_OK(disk.CreateDirectories("/d"));
+    std::vector<std::uint64_t> segments;
+    for (std::uint64_t sequence = 1; sequence <= 2 + seed % 3; ++sequence) {
+      ALOS_CHECK_OK(JournalSegment<SimulatedFileSystem>::Create(disk, "/d", DatabaseId{}, sequence,
+                                                                kGeneration, sequence));
+      segments.push_back(sequence);
+    }
+    const auto check = [&](const SimulatedFileSystem& image) {
+      const std::vector<std::string> names = image.Names("/d");
+      ++images;
+      EXPECT_TRUE(names.empty() || std::find(names.begin(), names.end(),
+                                             JournalFileName(segments.back())) != names.end());
+    };
+    disk.SetObserver([&](SimulatedOperation, const std::string&) { check(*disk.Crash()); });
+    ALOS_CHECK_OK(RemoveJournal(disk, "/d", segments));
+    disk.SetObserver(nullptr);
+    check(*disk.Crash());
+    EXPECT_TRUE(disk.Crash()->Names("/d").empty());
+  }
+  std::cout << images << " images\n";
 }
 
 }  // namespace

@@ -83,6 +83,7 @@ inline Filter Where(std::string_view field, std::int64_t number) {
 struct Operation {
   enum class Kind {
     kUpsert,
+    kSeveral,  // upserts, each a commit of its own, the last of which is waited for
     kDelete,
     kTransaction,
     kRollback,     // of a transaction that has written
@@ -92,6 +93,7 @@ struct Operation {
     kDropIndex,    // the one of "b"
     kFlush,
     kCheckpoint,
+    kCompact,
     kReopen,   // Close, then open
     kAbandon,  // as a process that is killed: destroyed without Close, then opened
   } kind = Kind::kUpsert;
@@ -101,9 +103,9 @@ struct Operation {
 
 // For the log of a run that is looked at alone.
 inline std::string Describe(const Operation& operation) {
-  static constexpr const char* kNames[] = {"upsert",    "delete",     "transaction",  "rollback",
-                                           "duplicate", "drop",       "create index", "drop index",
-                                           "flush",     "checkpoint", "reopen",       "abandon"};
+  static constexpr const char* kNames[] = {
+      "upsert",       "several",    "delete", "transaction", "rollback", "duplicate", "drop",
+      "create index", "drop index", "flush",  "checkpoint",  "compact",  "reopen",    "abandon"};
   std::string text = kNames[static_cast<int>(operation.kind)];
   for (const auto& [key, n] : operation.writes) absl::StrAppend(&text, " ", key, "=", n);
   return text;
@@ -112,8 +114,10 @@ inline std::string Describe(const Operation& operation) {
 // Draws operations.
 class Generator {
  public:
-  // `indexes`: the run has secondary and unique indexes.
-  Generator(std::uint64_t seed, bool indexes) : random_(seed), has_indexes_(indexes) {}
+  // `indexes`: the run has secondary and unique indexes. `several`: single upserts are several at
+  // once.
+  Generator(std::uint64_t seed, bool indexes, bool several = false)
+      : random_(seed), has_indexes_(indexes), has_several_(several) {}
 
   Operation Next(const State& state) {
     using Kind = Operation::Kind;
@@ -142,6 +146,13 @@ class Generator {
       const std::string key = absl::StrCat(names[random_() % 5], "/k", random_() % 8);
       if (choice < 70 || !state.contains(key)) {
         operation.writes.emplace_back(key, number_ * 10);
+        if (has_several_) {
+          operation.kind = Kind::kSeveral;
+          for (std::uint64_t i = random_() % 5; i > 0; --i) {
+            operation.writes.emplace_back(absl::StrCat(names[random_() % 5], "/k", random_() % 8),
+                                          ++number_ * 10);
+          }
+        }
       } else {
         operation.kind = Kind::kDelete;
         operation.writes.emplace_back(key, 0);
@@ -156,8 +167,10 @@ class Generator {
       operation.kind = has_indexes_ ? Kind::kDropIndex : Kind::kFlush;
     } else if (choice < 93) {
       operation.kind = Kind::kFlush;
-    } else if (choice < 97) {
+    } else if (choice < 96) {
       operation.kind = Kind::kCheckpoint;
+    } else if (choice < 97) {
+      operation.kind = Kind::kCompact;
     } else {
       operation.kind = choice < 99 ? Kind::kReopen : Kind::kAbandon;
     }
@@ -169,6 +182,7 @@ class Generator {
  private:
   std::mt19937_64 random_;
   const bool has_indexes_;
+  const bool has_several_;
   std::int64_t number_ = 0;
 };
 
@@ -204,6 +218,10 @@ class Client {
     options.journal_segment_bytes = 96 << 10;
     options.unstored_index_rows_max = 0;
     options.automatic_indexes = false;
+    // When it is asked for, and then all of it.
+    options.compaction = false;
+    options.compaction_rate_bytes = 0;
+    options.history_retention = absl::ZeroDuration();
     return options;
   }
 
@@ -261,6 +279,17 @@ class Client {
             database_->UpsertOne(CollectionOf(key), Where("_id", IdOf(key)),
                                  ReplaceBy(Document(IdOf(key), n, operation.padding))));
       }
+      case Kind::kSeveral: {
+        std::uint64_t newest = 0;
+        for (const auto& [key, n] : operation.writes) {
+          ALOS_ASSIGN_OR_RETURN(
+              const auto result,
+              database_->UpsertOne(CollectionOf(key), Where("_id", IdOf(key)),
+                                   ReplaceBy(Document(IdOf(key), n, operation.padding))));
+          newest = result.commit_timestamp;
+        }
+        return database_->WaitVisible(newest);
+      }
       case Kind::kDelete: {
         const std::string& key = operation.writes.front().first;
         return Acknowledged(database_->DeleteOne(CollectionOf(key), Where("_id", IdOf(key))));
@@ -294,6 +323,9 @@ class Client {
       case Kind::kCheckpoint:
         SettleIndexes();
         return database_->Checkpoint();
+      case Kind::kCompact:
+        SettleIndexes();
+        return database_->Compact(absl::Milliseconds(50)).status();
       case Kind::kReopen:
       case Kind::kAbandon: {
         const absl::Status ended = End(operation.kind == Kind::kReopen);
@@ -364,8 +396,8 @@ class Client {
     return absl::OkStatus();
   }
 
-  // OK if the unique index refuses what it must.
-  absl::Status InsertDuplicate() {
+  // OK if the unique index refuses what it must; `must_be_there`: there has to be one.
+  absl::Status InsertDuplicate(bool must_be_there = false) {
     std::string taken;
     ALOS_RETURN_IF_ERROR(database_->Find("a", {.limit = 1}, [&](ValueView document) {
       taken = std::string(document.Find("u")->AsString());
@@ -376,6 +408,7 @@ class Client {
     ALOS_RETURN_IF_ERROR(database_->ListIndexes("a", [&](ValueView index) {
       is_unique |= index.Find("unique") && index.Find("unique")->AsBool();
     }));
+    if (!is_unique && must_be_there) return absl::InternalError("the unique index is not there");
     if (!is_unique) return absl::OkStatus();
     const std::string document = Document("duplicate", 1, 10, taken);
     const absl::Status status =
