@@ -29,7 +29,10 @@ def alos_dependencies():
         debian_archive,
         name = "com_google_absl",
         files = {"abseil/abseil_20220623.1.orig.tar.gz": "abfe2897f3a30edaa74bc34365afe3c2a3cd012091a97dc7e008f7016adcd5fe"},
-        patches = [Label("//third_party/abseil:platforms.patch")],
+        patches = [
+            Label("//third_party/abseil:exceptions.patch"),
+            Label("//third_party/abseil:platforms.patch"),
+        ],
         strip_prefix = "abseil-20220623.1",
     )
     maybe(

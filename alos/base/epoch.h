@@ -15,6 +15,7 @@
 #include <iterator>
 #include <limits>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "alos/base/check.h"
+#include "alos/base/memory_reserve.h"
 
 namespace alos {
 
@@ -321,6 +323,8 @@ inline EpochManager::Guard::~Guard() {
 }
 
 inline void EpochManager::Retire(absl::AnyInvocable<void() &&> deleter) {
+  // What is retired has been unlinked already: there is no way back.
+  const MemoryReserve::Critical critical(std::nothrow);
   bool collect = false;
   {
     absl::MutexLock lock(&mutex_);
@@ -335,6 +339,7 @@ inline void EpochManager::Retire(absl::AnyInvocable<void() &&> deleter) {
 }
 
 inline std::size_t EpochManager::Collect() {
+  const MemoryReserve::Critical critical(std::nothrow);
   std::vector<Retired> taken;
   {
     absl::MutexLock lock(&mutex_);

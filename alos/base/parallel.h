@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -22,18 +23,31 @@ namespace alos {
 inline void RunInParallel(std::size_t count, absl::FunctionRef<bool(std::size_t)> work) {
   std::atomic<std::size_t> next{0};
   std::atomic<bool> stop{false};
+  std::atomic<bool> has_thrown{false};
+  std::exception_ptr thrown;
   const auto run = [&] {
-    for (std::size_t task = next.fetch_add(1); task < count && !stop.load();
-         task = next.fetch_add(1)) {
-      if (!work(task)) stop.store(true);
+    try {
+      for (std::size_t task = next.fetch_add(1); task < count && !stop.load();
+           task = next.fetch_add(1)) {
+        if (!work(task)) stop.store(true);
+      }
+    } catch (...) {
+      if (!has_thrown.exchange(true)) thrown = std::current_exception();
+      stop.store(true);
     }
   };
   const std::size_t threads =
       std::min<std::size_t>(count, std::max(1u, std::thread::hardware_concurrency()));
   std::vector<std::thread> others;
-  for (std::size_t i = 1; i < threads; ++i) others.emplace_back(run);
+  others.reserve(threads);
+  try {
+    for (std::size_t i = 1; i < threads; ++i) others.emplace_back(run);
+  } catch (const std::exception&) {
+    // No memory for another thread, or no thread: then with fewer.
+  }
   run();
   for (std::thread& thread : others) thread.join();
+  if (thrown != nullptr) std::rethrow_exception(thrown);
 }
 
 }  // namespace alos

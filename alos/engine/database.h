@@ -40,6 +40,7 @@
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
 #include "alos/base/mapped_read_guard.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/base/parallel.h"
 #include "alos/base/rate_limiter.h"
 #include "alos/base/status_macros.h"
@@ -1135,6 +1136,7 @@ absl::Status BasicDatabase<Policies>::SyncShards() {
   // New files: their names, then the manifest's word that they are there.
   ALOS_RETURN_IF_ERROR(context_.file_system->SyncDirectory(context_.directory));
   absl::MutexLock lock(&manifest_mutex_);
+  const MemoryReserve::Critical critical;
   for (const Shard* shard : made) manifest_.shards_made[shard->number()] = true;
   ALOS_RETURN_IF_ERROR(WriteManifest());
   for (Shard* shard : made) shard->SetMade();
@@ -1273,6 +1275,7 @@ absl::StatusOr<engine_internal::Collection*> BasicDatabase<Policies>::MakeCollec
   const auto guard = context_.epochs->Enter();
   if (Collection* other = collections_.Find(name)) return other;
   ALOS_RETURN_IF_ERROR(durability_->health());
+  const MemoryReserve::Critical critical;
   const std::uint32_t id = manifest_.next_collection_id++;
   manifest_.collections.push_back({id, std::string(name), std::vector<std::string>()});
   const absl::Status written = WriteManifest();
@@ -1322,6 +1325,7 @@ absl::Status BasicDatabase<Policies>::Drop(std::string_view name) {
                    [&](const Manifest::Collection& collection) { return collection.name == name; });
   if (found == manifest_.collections.end()) return absl::OkStatus();
   ALOS_RETURN_IF_ERROR(durability_->health());
+  const MemoryReserve::Critical critical;
   const Manifest::Collection removed = *found;
   ALOS_RETURN_IF_ERROR(WriteEvent(name, removed.id, 0));
   manifest_.collections.erase(found);
@@ -1507,6 +1511,7 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDecided(Collection& 
     deltas.push_back({&collection.live_documents, delta});
   if (notes != nullptr && !note_shard.IsLive(note_previous))
     deltas.push_back({&notes->live_documents, 1});
+  const MemoryReserve::Critical critical;
   absl::StatusOr<std::uint64_t> committed = durability_->Commit(seal, deltas);
   if (!committed.ok()) return discard(committed.status());
   unique_write.Apply();
@@ -2507,6 +2512,7 @@ absl::Status BasicDatabase<Policies>::StoreIndexes(Collection& collection, std::
         absl::StrCat("the collection '", collection.name, "' was dropped meanwhile"));
   }
   ALOS_RETURN_IF_ERROR(durability_->health());
+  const MemoryReserve::Critical critical;
   stored->indexes.emplace().swap(indexes);
   const absl::Status written = WriteManifest();
   if (!written.ok()) stored->indexes->swap(indexes);
@@ -3360,6 +3366,7 @@ absl::StatusOr<PipelineEnvironment::Replacement> BasicDatabase<Policies>::BeginR
   {
     absl::MutexLock lock(&manifest_mutex_);
     ALOS_RETURN_IF_ERROR(durability_->health());
+    const MemoryReserve::Critical critical;
     const std::uint32_t id = manifest_.next_collection_id++;
     // Else the id could be given again after a crash, to a collection that then had these
     // documents.
@@ -3398,6 +3405,7 @@ absl::Status BasicDatabase<Policies>::Rename(Collection* next) {
   ALOS_RETURN_IF_ERROR(OwnCollection(&events_, engine_internal::kEventsCollection).status());
   absl::MutexLock lock(&manifest_mutex_);
   ALOS_RETURN_IF_ERROR(durability_->health());
+  const MemoryReserve::Critical critical;
   const std::vector<Manifest::Collection> before = manifest_.collections;
   std::uint32_t replaced_id = 0;
   for (const Manifest::Collection& collection : before) {

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -35,6 +36,7 @@
 #include "absl/types/span.h"
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/changes.h"
 #include "alos/engine/database.h"
@@ -64,6 +66,7 @@ class BasicEngine {
   static absl::StatusOr<std::unique_ptr<BasicEngine>> Open(
       EngineOptions options, FileSystem* file_system = DefaultFileSystem()) {
     ALOS_RETURN_IF_ERROR(CheckOptions(options));
+    MemoryReserve::Install();
     ALOS_RETURN_IF_ERROR(file_system->CreateDirectories(options.data_path));
     ALOS_ASSIGN_OR_RETURN(auto lock,
                           file_system->LockFile(absl::StrCat(options.data_path, "/alos.lock")));
@@ -71,15 +74,14 @@ class BasicEngine {
     engine->lock_ = std::move(lock);
     ALOS_RETURN_IF_ERROR(engine->joint_->Recover(
         [raw = engine.get()](const std::string& name) { return raw->FindDatabase(name); }));
-    engine->maintenance_ = std::thread([raw = engine.get()] { raw->Maintain(); });
+    engine->maintenance_ = engine->Thread(&BasicEngine::Maintain);
     if (engine->options_.expiry_interval > absl::ZeroDuration())
-      engine->expiry_ = std::thread([raw = engine.get()] { raw->Expire(); });
+      engine->expiry_ = engine->Thread(&BasicEngine::Expire);
     if (engine->options_.scrub_interval > absl::ZeroDuration())
-      engine->scrubber_ = std::thread([raw = engine.get()] { raw->Scrub(); });
+      engine->scrubber_ = engine->Thread(&BasicEngine::Scrub);
     if (engine->options_.hook != nullptr && !engine->options_.hook_collections.empty())
-      engine->hook_ = std::thread([raw = engine.get()] { raw->TellHook(); });
-    if (engine->options_.compaction)
-      engine->compaction_ = std::thread([raw = engine.get()] { raw->Compact(); });
+      engine->hook_ = engine->Thread(&BasicEngine::TellHook);
+    if (engine->options_.compaction) engine->compaction_ = engine->Thread(&BasicEngine::Compact);
     return engine;
   }
 
@@ -334,6 +336,13 @@ class BasicEngine {
         }
       }
     }
+  }
+
+  std::thread Thread(void (BasicEngine::*life)()) {
+    return std::thread([this, life] {
+      const MemoryReserve::Critical critical(std::nothrow);  // nobody would hear of an exception
+      (this->*life)();
+    });
   }
 
   // Compacts what is due, looked at once a second.

@@ -27,6 +27,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/database.h"
 #include "alos/engine/internal/joint_log.h"
@@ -956,6 +957,7 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(
     }
     return absl::Span<const CommitRecord>(records);
   };
+  const MemoryReserve::Critical critical;
   absl::StatusOr<std::uint64_t> committed = database_->durability_->Commit(seal, deltas);
   if (!committed.ok()) return discard(committed.status());
   unique_write.Apply();

@@ -23,6 +23,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/types/span.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/document/text_folding.h"
 #include "re2/prefilter.h"
 #include "re2/re2.h"
@@ -219,6 +220,7 @@ inline TrigramQuery TrigramQuery::FromRegex(const re2::RE2& regex) {
       regex.ProgramSize() > kProgramSizeMax) {
     return All();
   }
+  const MemoryReserve::Critical critical;  // RE2 knows no exceptions
   const std::unique_ptr<re2::Prefilter> filter(re2::Prefilter::FromRE2(&regex));
   return filter == nullptr ? All() : FromPrefilter(*filter, 0);
 }

@@ -240,8 +240,12 @@ class SnapshotRegistry {
 
     std::uint32_t Add(std::uint64_t timestamp) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
       if (free.empty()) {
-        free.push_back(static_cast<std::uint32_t>(slots.size()));
+        // With room for all in both: Unpin must not fail.
+        if (slots.size() == slots.capacity())
+          slots.reserve(std::max(std::size_t{4}, 2 * slots.size()));
+        free.reserve(slots.capacity());
         slots.emplace_back();
+        free.push_back(static_cast<std::uint32_t>(slots.size() - 1));
       }
       const std::uint32_t slot = free.back();
       free.pop_back();

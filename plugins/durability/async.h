@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/storage/durability.h"
 #include "alos/txn/timestamp_oracle.h"
 
@@ -89,6 +90,7 @@ struct AsyncDurability {
           flusher_([this] { FlushPeriodically(); }) {}
 
     void FlushPeriodically() {
+      const MemoryReserve::Critical critical(std::nothrow);  // nobody would hear of an exception
       while (true) {
         {
           absl::MutexLock lock(&mutex_);

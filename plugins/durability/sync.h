@@ -26,6 +26,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/storage/durability.h"
 #include "alos/storage/journal.h"
 
@@ -179,6 +180,7 @@ struct SyncDurability {
 
     // The flusher's life: take the gathered group, write and flush it, make it visible.
     void FlushGroups() {
+      const MemoryReserve::Critical critical(std::nothrow);  // nobody would hear of an exception
       Gathered flushing;
       while (true) {
         {
@@ -275,6 +277,7 @@ struct SyncDurability {
 
     // The checkpointer's life: flush the shard logs, then remove the segments before `trim_below_`.
     void TrimJournal() {
+      const MemoryReserve::Critical critical(std::nothrow);
       while (true) {
         std::uint64_t below = 0;
         {

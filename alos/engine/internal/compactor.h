@@ -34,6 +34,7 @@
 #include "absl/types/span.h"
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/internal/indexer.h"
 #include "alos/engine/internal/shard.h"
@@ -326,6 +327,7 @@ class Compactor {
       for (const Write& write : writes) shard.InstallWrite(write);
       return absl::Span<const CommitRecord>(records);
     };
+    const MemoryReserve::Critical critical;
     const absl::StatusOr<std::uint64_t> committed = durability_->Commit(seal, {});
     if (!committed.ok()) {
       shard.Discard();

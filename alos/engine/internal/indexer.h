@@ -24,6 +24,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -44,6 +45,7 @@
 #include "absl/time/time.h"
 #include "alos/base/crc32c.h"
 #include "alos/base/log.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/builder.h"
 #include "alos/document/path.h"
@@ -293,6 +295,7 @@ class Indexer {
     absl::MutexLock lock(&mutex_);
     wake_ = true;
     if (stop_ || !threads_.empty()) return;
+    const MemoryReserve::Critical critical;
     threads_.emplace_back([this] { Follow(); });
     for (int i = 0; i < options_.builders; ++i) threads_.emplace_back([this] { Build(); });
   }
@@ -317,6 +320,7 @@ class Indexer {
 
   // The thread that follows the logs: new documents are indexed within some milliseconds.
   void Follow() {
+    const MemoryReserve::Critical critical(std::nothrow);  // nobody would hear of an exception
     absl::Duration pause = absl::Milliseconds(10);
     while (Await(pause)) {
       bool any = false;
@@ -332,6 +336,7 @@ class Indexer {
 
   // A thread that builds columns and merges segments.
   void Build() {
+    const MemoryReserve::Critical critical(std::nothrow);
     setpriority(PRIO_PROCESS, 0, kBuilderNice);  // of this thread, on Linux
     while (!is_stopped()) {
       bool any = false;
@@ -1172,8 +1177,7 @@ class Indexer {
     bool good = true;
     const auto number = [&](ValueView of, std::string_view key) -> std::uint64_t {
       const std::optional<ValueView> found = of.Find(key);
-      if (found && (found->type() == ValueType::kInt64 || found->type() == ValueType::kUint64))
-        return found->AsUint64();
+      if (found && found->IsUnsigned()) return found->AsUint64();
       good = false;
       return 0;
     };

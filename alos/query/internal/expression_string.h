@@ -27,6 +27,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/document/value.h"
 #include "alos/query/internal/describe.h"
 #include "alos/query/internal/expression_date.h"
@@ -507,6 +508,7 @@ bool EvaluateRegex(const Node& node, Evaluation& e, Operand* out) {
   std::size_t code_points = 0;
   do {
     if (!e.Charge(1 + (text.size() - begin) / 1024)) return false;
+    const MemoryReserve::Critical critical;  // RE2 knows no exceptions
     if (!regex->Match(subject, begin, text.size(), re2::RE2::UNANCHORED, groups.data(),
                       static_cast<int>(groups.size()))) {
       break;

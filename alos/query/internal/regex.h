@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/query/internal/describe.h"
 #include "re2/re2.h"
 
@@ -98,6 +99,7 @@ inline absl::StatusOr<std::unique_ptr<const re2::RE2>> CompileRegex(std::string_
   } else {
     translated += pattern;
   }
+  const MemoryReserve::Critical critical;  // RE2 knows no exceptions
   auto regex = std::make_unique<const re2::RE2>(translated, re2_options);
   if (regex->ok()) return regex;
   const std::string_view shown = pattern;
@@ -114,6 +116,7 @@ inline absl::StatusOr<std::unique_ptr<const re2::RE2>> CompileRegex(std::string_
 }
 
 inline bool MatchesRegex(const re2::RE2& regex, std::string_view text) {
+  const MemoryReserve::Critical critical;
   return regex.Match(re2::StringPiece(text.data(), text.size()), 0, text.size(),
                      re2::RE2::UNANCHORED, nullptr, 0);
 }

@@ -256,7 +256,13 @@ SessionStep AlosProtocol<Engine, Ciphers>::Session::Advance(std::string* output)
                               current_.database != pending_database_)) {
       return SessionStep::kWait;
     }
-    if (operations_.IsLong(current_)) return SessionStep::kWork;
+    bool is_long = true;
+    try {
+      is_long = operations_.IsLong(current_);
+    } catch (const std::bad_alloc&) {
+      // Whoever carries it out will say so.
+    }
+    if (is_long) return SessionStep::kWork;
     RunCurrent(output);
     has_current_ = false;
   }
