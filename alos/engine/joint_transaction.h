@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "alos/base/log.h"
+#include "alos/base/memory_reserve.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/database.h"
 #include "alos/engine/internal/joint_log.h"
@@ -459,6 +461,7 @@ absl::Status JointCommitter<Policies>::Recover(OpenDatabase&& open) {
 
 template <class Policies>
 void JointCommitter<Policies>::Run() {
+  const MemoryReserve::Critical critical(std::nothrow);  // nobody would hear of an exception
   while (true) {
     Commits batch;
     {
