@@ -46,11 +46,11 @@ programs=()
 for target in "${targets[@]}"; do
   program=$state/out-bin/$(tr ':' '/' <<<"${target#//}")
   programs+=("$program")
-  arguments=()
+  arguments=() package=${target#//}
   # A replayed corpus is the arguments of its program.
   case $target in
     *recovery_fuzz) arguments=(alos/engine/recovery_fuzz_corpus) ;;
-    *_fuzz) arguments=("$(dirname "${target#//}")"/testdata/"$(basename "${target#*:}" _fuzz)"_corpus) ;;
+    *_fuzz) arguments=("${package%%:*}"/testdata/"$(basename "${target#*:}" _fuzz)"_corpus) ;;
   esac
   LLVM_PROFILE_FILE=$state/$(tr '/:' '__' <<<"${target#//}").profraw \
     timeout 1800 "$program" ${arguments[@]+"${arguments[@]}"} >"$state/output" 2>&1 ||
