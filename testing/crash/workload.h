@@ -406,7 +406,7 @@ class Client {
     if (taken.empty()) return absl::OkStatus();
     bool is_unique = false;
     ALOS_RETURN_IF_ERROR(database_->ListIndexes("a", [&](ValueView index) {
-      is_unique |= index.Find("unique") && index.Find("unique")->AsBool();
+      is_unique |= index.Find("definition")->Find("unique")->AsBool();
     }));
     if (!is_unique && must_be_there) return absl::InternalError("the unique index is not there");
     if (!is_unique) return absl::OkStatus();
