@@ -116,8 +116,8 @@ class Generator {
  public:
   // `indexes`: the run has secondary and unique indexes. `several`: single upserts are several at
   // once.
-  Generator(std::uint64_t seed, bool indexes, bool several = false)
-      : random_(seed), has_indexes_(indexes), has_several_(several) {}
+  Generator(std::uint64_t seed, bool indexes, bool several = false, bool compacts = true)
+      : random_(seed), has_indexes_(indexes), has_several_(several), compacts_(compacts) {}
 
   Operation Next(const State& state) {
     using Kind = Operation::Kind;
@@ -170,7 +170,7 @@ class Generator {
     } else if (choice < 96) {
       operation.kind = Kind::kCheckpoint;
     } else if (choice < 97) {
-      operation.kind = Kind::kCompact;
+      operation.kind = compacts_ ? Kind::kCompact : Kind::kCheckpoint;
     } else {
       operation.kind = choice < 99 ? Kind::kReopen : Kind::kAbandon;
     }
@@ -183,6 +183,7 @@ class Generator {
   std::mt19937_64 random_;
   const bool has_indexes_;
   const bool has_several_;
+  const bool compacts_;
   std::int64_t number_ = 0;
 };
 
