@@ -191,6 +191,10 @@ const std::vector<Group>& Groups() {
            Define<&F::automatic_indexes>("automatic-indexes", "true|false",
                                          "Queries on a field without an index have one made in the "
                                          "background."),
+           Define<&F::connection_memory_mb>(
+               "connection-memory-mb", "N",
+               "What large requests that are being received and answers that are not read yet may "
+               "take, of all\nconnections together. Above it they wait."),
            Define<&F::threads>("threads", "N", "Network threads; 0: as many as cores."),
            Define<&F::max_write_rate>("max-write-rate", "N",
                                       "Documents written per second, for each database: writers "
@@ -531,6 +535,8 @@ class Parser {
       return OutOfRange("compaction-rate-mb", flags.compaction_rate_mb, 0, kCacheMbMax);
     if (flags.max_request_mb == 0 || flags.max_request_mb > kMaxRequestMbMax)
       return OutOfRange("max-request-mb", flags.max_request_mb, 1, kMaxRequestMbMax);
+    if (flags.connection_memory_mb == 0 || flags.connection_memory_mb > kCacheMbMax)
+      return OutOfRange("connection-memory-mb", flags.connection_memory_mb, 1, kCacheMbMax);
     if (flags.threads > 1024) return OutOfRange("threads", flags.threads, 0, 1024);
     if (flags.transaction_timeout == 0 || flags.transaction_timeout > kSecondsMax)
       return OutOfRange("transaction-timeout", flags.transaction_timeout, 1, kSecondsMax);

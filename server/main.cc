@@ -138,6 +138,7 @@ absl::Status Serve(ServerFlags flags, absl::Time start, StopSignal& stop_signal)
   server_options.host = flags.listen_host;
   server_options.port = flags.listen_port;
   server_options.threads = static_cast<int>(flags.threads);
+  server_options.buffer_bytes_max = static_cast<std::size_t>(flags.connection_memory_mb) << 20;
   ALOS_ASSIGN_OR_RETURN(const std::unique_ptr<Server<ServerProtocol>> server,
                         Server<ServerProtocol>::Start(std::move(server_options), &protocol));
   stop_signal.Arm();

@@ -27,10 +27,25 @@ class RateLimiter {
 
   bool is_limited() const { return nanoseconds_each_ != 0; }
 
+  using Time = std::chrono::steady_clock::time_point;
+
   // Returns when `count` more may go.
   void Acquire(std::uint64_t count) {
     if (!is_limited()) return;
-    const std::int64_t now = Now();
+    const std::uint64_t had = std::min(reserved_, count);
+    reserved_ -= had;
+    if (had == count) return;
+    const Time turn = Reserve(count - had);
+    if (turn > std::chrono::steady_clock::now()) std::this_thread::sleep_until(turn);
+  }
+
+  // Takes a turn for `count` without waiting: it may go at the time that is returned. For who has
+  // other things to do than to sleep; to be told by Reserved.
+  Time Reserve(std::uint64_t count) {
+    if (!is_limited()) return Time();
+    const std::int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                 std::chrono::steady_clock::now().time_since_epoch())
+                                 .count();
     const auto cost = static_cast<std::int64_t>(
         std::min(nanoseconds_each_ * static_cast<double>(count), kCostMax));
     std::int64_t turn = next_.load(std::memory_order_relaxed);
@@ -38,19 +53,27 @@ class RateLimiter {
     while (!next_.compare_exchange_weak(turn, std::max(turn, now - kBurstNanoseconds) + cost,
                                         std::memory_order_relaxed)) {
     }
-    turn = std::max(turn, now - kBurstNanoseconds);
-    if (turn > now) std::this_thread::sleep_for(std::chrono::nanoseconds(turn - now));
+    return Time(std::chrono::duration_cast<Time::duration>(
+        std::chrono::nanoseconds(std::max(turn, now - kBurstNanoseconds))));
   }
+
+  // While it lives, so many of what its thread acquires have had their turn.
+  class Reserved {
+   public:
+    explicit Reserved(std::uint64_t count) : before_(reserved_) { reserved_ = count; }
+    ~Reserved() { reserved_ = before_; }
+    Reserved(const Reserved&) = delete;
+    Reserved& operator=(const Reserved&) = delete;
+
+   private:
+    const std::uint64_t before_;
+  };
 
  private:
   static constexpr std::int64_t kBurstNanoseconds = 10'000'000;
   static constexpr double kCostMax = 1e15;
 
-  static std::int64_t Now() {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-  }
+  inline static thread_local std::uint64_t reserved_ = 0;
 
   const double nanoseconds_each_;
   std::atomic<std::int64_t> next_{0};

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/cleanup/cleanup.h"
 #include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
@@ -42,6 +43,7 @@
 #include "alos/base/mapped_read_guard.h"
 #include "alos/base/memory_reserve.h"
 #include "alos/base/parallel.h"
+#include "alos/base/queue_gauge.h"
 #include "alos/base/rate_limiter.h"
 #include "alos/base/status_macros.h"
 #include "alos/cache/cache.h"
@@ -276,6 +278,20 @@ class BasicDatabase {
   void NotifyVisible(std::uint64_t commit_timestamp, VisibleCallback callback) {
     durability_->NotifyVisible(commit_timestamp, std::move(callback));
   }
+  // --- Waiting in line
+
+  // Whether something is full that writes fill, and that is emptied in the background. Writes go on
+  // then, after a while; a caller that has other things to do asks before it begins one.
+  bool is_crowded() const {
+    bool crowded = indexer_->tail().is_full();
+    if constexpr (requires { durability_->is_crowded(); }) crowded |= durability_->is_crowded();
+    return crowded;
+  }
+  // The turns of EngineOptions::max_write_rate.
+  RateLimiter& write_rate() { return write_rate_; }
+  // What waits for what.
+  std::vector<QueueStatistics> queues() const;
+
   // Everything acknowledged so far is on stable storage when this returns OK.
   absl::Status Flush() { return durability_->Flush(); }
   // Writes index checkpoints, so that the next start reads little of the logs.
@@ -450,6 +466,12 @@ class BasicDatabase {
   void Encode(std::string_view raw, StoredBody* body) const {
     engine_internal::EncodeBody<typename Policies::Codecs>(raw, options_.compression_level,
                                                            options_.check_bodies, body);
+  }
+
+  // Lets a write wait while the indexes are far behind: for a second, if need be.
+  ABSL_ATTRIBUTE_COLD void AwaitIndexes() const {
+    for (int i = 0; i < 200 && indexer_->tail().is_full(); ++i)
+      absl::SleepFor(absl::Milliseconds(5));
   }
 
   // Runs `decide(std::optional<ValueView> current) -> StatusOr<Decision>` with the newest version
@@ -670,6 +692,7 @@ class BasicDatabase {
   SnapshotRegistry snapshots_;
   std::uint64_t opened_timestamp_ = 0;
   RateLimiter write_rate_;
+  QueueGauge writers_{"writers", 0, ""};
   engine_internal::ShardContext<Policies> context_;
   std::vector<std::unique_ptr<Shard>> shards_;
   engine_internal::CollectionMap collections_;
@@ -1391,6 +1414,8 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDecided(Collection& 
                                                                     const RequestId* request,
                                                                     std::uint64_t* seen) {
   write_rate_.Acquire(1);
+  if (indexer_->tail().is_full()) [[unlikely]]
+    AwaitIndexes();
   unique_->Prepare(&collection);
   // The note of the request is a second document of the same commit, in a shard of its own.
   Collection* notes = nullptr;
@@ -1409,9 +1434,9 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::WriteDecided(Collection& 
   // In one order for all, so that two commits cannot wait for each other.
   Shard* const first = note_shard.number() < shard.number() ? &note_shard : &shard;
   Shard* const second = &shard == &note_shard ? nullptr : first == &shard ? &note_shard : &shard;
-  absl::MutexLock lock(&first->writer());
-  std::optional<absl::MutexLock> second_lock;
-  if (second != nullptr) second_lock.emplace(&second->writer());
+  const engine_internal::WriterLock lock(&first->writer(), &writers_);
+  std::optional<engine_internal::WriterLock> second_lock;
+  if (second != nullptr) second_lock.emplace(&second->writer(), &writers_);
   const UniqueIndexList* unique = collection.unique.list();
   UniqueKeys unique_before;
   if (reservations_.any() &&
@@ -3591,6 +3616,17 @@ absl::StatusOr<std::uint64_t> BasicDatabase<Policies>::Scrub(
   scrub_finished_seconds_ = absl::ToUnixSeconds(absl::Now());
   ++scrub_passes_;
   return damaged;
+}
+
+template <class Policies>
+std::vector<QueueStatistics> BasicDatabase<Policies>::queues() const {
+  std::vector<QueueStatistics> all;
+  all.push_back(writers_.statistics());
+  all.push_back(indexer_->tail().statistics());
+  if constexpr (requires { durability_->queues(); }) {
+    for (const QueueStatistics& queue : durability_->queues()) all.push_back(queue);
+  }
+  return all;
 }
 
 template <class Policies>

@@ -37,6 +37,7 @@
 #include "alos/base/epoch.h"
 #include "alos/base/log.h"
 #include "alos/base/memory_reserve.h"
+#include "alos/base/queue_gauge.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/changes.h"
 #include "alos/engine/database.h"
@@ -154,6 +155,12 @@ class BasicEngine {
 
   const EngineOptions& options() const { return options_; }
 
+  // What waits for what, in all databases together.
+  std::vector<QueueStatistics> queues() const {
+    const EpochManager::Statistics epochs = epochs_.statistics();
+    return {{"retired", epochs.retired - epochs.reclaimed, 0, 0, 0}, hook_seconds_.statistics()};
+  }
+
  private:
   static constexpr int kScrubberNice = 15;
   static constexpr std::size_t kDatabaseNameSizeMax = 64;
@@ -163,6 +170,8 @@ class BasicEngine {
       : file_system_(file_system),
         options_(std::move(options)),
         joint_(std::make_unique<engine_internal::JointCommitter<Policies>>(file_system, options_)) {
+    hook_seconds_.SetBound(static_cast<std::uint64_t>(
+        std::max<std::int64_t>(0, absl::ToInt64Seconds(options_.history_retention))));
   }
 
   static FileSystem* DefaultFileSystem() {
@@ -263,11 +272,16 @@ class BasicEngine {
           query.collections = options_.hook_collections;
           query.position = ChangePosition::After(database->opened_timestamp());
         }
+        // Everything up to here has been told; so this is how far behind it is.
+        const absl::Time begin = absl::Now();
         const absl::StatusOr<ChangePosition> next =
             database->ReadChanges(query, [&, &database_name = name](const Change& change) {
               options_.hook(database_name, change);
+              hook_seconds_.Set(static_cast<std::uint64_t>(
+                  std::max<std::int64_t>(0, absl::ToInt64Seconds(absl::Now() - begin))));
               return true;
             });
+        hook_seconds_.Set(0);
         if (next.ok()) {
           query.position = *next;
           continue;
@@ -382,6 +396,11 @@ class BasicEngine {
   const EngineOptions options_;
   std::unique_ptr<typename FileSystem::LockType> lock_;
   EpochManager epochs_;
+  // How far the hook is behind.
+  QueueGauge hook_seconds_{
+      "hook_seconds", 0,
+      "the hook is so slow that changes will be missed when it is full; --history-retention says "
+      "for how long they are kept"};
 
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<std::string, std::unique_ptr<Database>> databases_ ABSL_GUARDED_BY(mutex_);

@@ -855,9 +855,11 @@ absl::StatusOr<std::uint64_t> BasicTransaction<Policies>::CommitWrites(
   std::vector<std::uint64_t> validated;
   if (validates) ALOS_RETURN_IF_ERROR(ValidateReads(&validated));
   // One order for all, so that two commits cannot wait for each other.
-  std::vector<std::unique_ptr<absl::MutexLock>> locks;
+  std::vector<std::unique_ptr<engine_internal::WriterLock>> locks;
   locks.reserve(locked.size());
-  for (Shard* shard : locked) locks.push_back(std::make_unique<absl::MutexLock>(&shard->writer()));
+  for (Shard* shard : locked)
+    locks.push_back(
+        std::make_unique<engine_internal::WriterLock>(&shard->writer(), &database_->writers_));
   const auto discard = [&](absl::Status status) {
     for (Shard* shard : shards) shard->Discard();
     return status;

@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "alos/base/queue_gauge.h"
+
 namespace alos {
 
 enum class NetCounter : std::uint8_t {
@@ -48,6 +50,17 @@ constexpr std::string_view NetCounterName(NetCounter counter) {
 // addition.
 class NetCounters {
  public:
+  // Requests that wait for a worker, or are with one: one of a connection at most.
+  QueueGauge& work() { return work_; }
+  const QueueGauge& work() const { return work_; }
+  // Bytes of requests that are being received, and of answers that their peers have not read yet,
+  // beyond what every connection may have.
+  QueueGauge& buffers() { return buffers_; }
+  const QueueGauge& buffers() const { return buffers_; }
+  // Connections that are open.
+  QueueGauge& connections() { return connections_; }
+  const QueueGauge& connections() const { return connections_; }
+
   void Add(NetCounter counter, std::uint64_t amount = 1) {
     ThreadSlot().values[static_cast<std::size_t>(counter)].fetch_add(amount,
                                                                      std::memory_order_relaxed);
@@ -74,6 +87,17 @@ class NetCounters {
   }
 
   std::array<Slot, kSlots> slots_;
+  QueueGauge work_{
+      "work", 0,
+      "nearly every connection has a long request waiting; more cores, indexes for the "
+      "queries that scan, or fewer connections would help"};
+  QueueGauge buffers_{"buffers", 0,
+                      "bytes of large requests and of answers that are not read: when it is full, "
+                      "their connections wait; read answers sooner, ask for less at once, or raise "
+                      "--connection-memory-mb"};
+  QueueGauge connections_{"connections", 0,
+                          "more connections will be refused when it is full; close those that are "
+                          "not used"};
 };
 
 }  // namespace alos

@@ -14,6 +14,7 @@
 //       kSend      send output
 //       kWork      send output; on a worker thread: session.Work(&output)
 //       kWait      send output; session.Wait(callback); when it was called: session.Resume(status)
+//       kPause     send output; wait until session.PauseUntil()
 //       kClose     send output; close; done
 
 #ifndef ALOS_NET_PROTOCOL_H_
@@ -38,6 +39,7 @@ enum class SessionStep {
   kSend,     // much output has gathered: send it before going on
   kWork,     // the next request takes long: call Work where it holds nobody up
   kWait,     // answers wait for a commit: call Wait, then Resume
+  kPause,    // the next request has to wait for its turn: until PauseUntil
   kClose,    // nothing more to say
 };
 
@@ -62,6 +64,8 @@ enum class SessionPhase {
 // - Wait(callback): called once after kWait. Arranges for `callback` to be called once, on any
 //   thread, possibly before Wait returns; an error means that the outcome of the waiting requests
 //   is unknown. Then the server calls Resume(status), and Advance goes on.
+// - PauseUntil(): after kPause, until when; std::chrono::steady_clock's. Sessions that never return
+//   kPause need not have it.
 // - phase(), authenticated(): never change but inside the calls above.
 // - refused(): after kClose, whether the peer failed to prove who it is (to slow down guessing).
 // - memory_bytes() and Release(): what could be given back when the peer is idle, and giving it

@@ -43,6 +43,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "alos/base/log.h"
+#include "alos/base/queue_gauge.h"
 #include "alos/base/status_macros.h"
 #include "alos/net/counters.h"
 #include "alos/net/protocol.h"
@@ -76,6 +77,11 @@ struct ServerOptions {
   absl::Duration idle_timeout = absl::Minutes(10);      // a peer silent between requests
   absl::Duration send_timeout = absl::Seconds(30);      // a peer that reads nothing of its answer
   std::size_t unsent_bytes_max = std::size_t{64} << 20;
+  // What requests that are being received and answers that are not sent yet may take, of all
+  // connections, beyond 64 KiB each way of each. When it is used up, connections with large ones
+  // are not read from until there is room; but one goes on, so that there will be. Exceeded by what
+  // that one and the requests under way take.
+  std::size_t buffer_bytes_max = std::size_t{512} << 20;
   absl::Duration stop_timeout = absl::Seconds(10);  // for requests under way at Stop
 
   // After this many failed logins from one address, its next connections are served one a second,
@@ -147,6 +153,8 @@ class Server {
   void Sweep(Loop& loop);
   void Leave(Connection& connection);
   void NoteAuthenticated(Connection& connection);
+  // Whether a connection may take (more) memory for a large request or answer.
+  bool MayBuffer(Connection& connection);
   // When the connection may be served; records its outcome when it ends.
   Clock::time_point NextLogin(const AddressBytes& address);
   void NoteLogin(const AddressBytes& address, bool failed);
@@ -162,6 +170,8 @@ class Server {
   std::atomic<bool> stopping_{false};
   std::atomic<std::size_t> connections_{0};
   std::atomic<std::size_t> unauthenticated_{0};
+  // The one that goes on although buffers are full, until it has none.
+  std::atomic<Connection*> beyond_buffers_{nullptr};
   absl::Mutex stop_mutex_;
   bool stopped_ ABSL_GUARDED_BY(stop_mutex_) = false;
   absl::Mutex addresses_mutex_;
@@ -210,7 +220,8 @@ struct Server<P>::Loop {
 template <class P>
 class Server<P>::Connection {
  public:
-  enum class State { kDelayed, kReceiving, kSending, kBusy, kClosing };
+  // kPaused: it is we who let a request wait.
+  enum class State { kDelayed, kReceiving, kSending, kBusy, kPaused, kClosing };
 
   Connection(Loop* loop, Socket accepted, AddressBytes peer_address)
       : loop_(loop),
@@ -259,18 +270,25 @@ class Server<P>::Connection {
     return Awaiter{*this, bytes};
   }
 
-  // Runs the session's work on a worker and comes back to this connection's thread.
+  // Runs the session's work on a worker and comes back to this connection's thread. has_to_wait_:
+  // it was not run, because there is no room for large answers.
   auto Work() {
     struct Awaiter {
       Connection& c;
       bool await_ready() { return false; }
       void await_suspend(std::coroutine_handle<> handle) {
+        c.loop_->server->protocol_->counters().work().Add(1);
         boost::asio::post(*c.loop_->server->workers_, [this, handle] {
+          // Asked here, where no more can be under way than there are workers.
+          c.has_to_wait_ = !c.loop_->server->MayBuffer(c);
           try {
-            c.session_->Work(&c.output_);
+            if (!c.has_to_wait_) c.session_->Work(&c.output_);
           } catch (const std::bad_alloc&) {
             c.is_broken_ = true;
           }
+          // Counted at once, for the next one.
+          c.NoteBuffers();
+          c.loop_->server->protocol_->counters().work().Remove(1);
           boost::asio::post(c.loop_->context, [handle] { handle.resume(); });
         });
       }
@@ -297,6 +315,12 @@ class Server<P>::Connection {
       absl::Status await_resume() { return std::move(status); }
     };
     return Awaiter{*this, absl::OkStatus()};
+  }
+
+  // Lets the peer wait; what it sends meanwhile stays with it.
+  auto Pause(Clock::duration duration) {
+    state_ = State::kPaused;
+    return Delay(Clock::now() + duration);
   }
 
   auto Delay(Clock::time_point until) {
@@ -334,9 +358,28 @@ class Server<P>::Connection {
   void ClearOutput() {
     sent_bytes_ = 0;
     if (output_.capacity() > kOutputKeepBytes) {
-      output_ = std::string();
+      std::string().swap(output_);  // an assignment would keep the memory
     } else {
       output_.clear();
+    }
+  }
+
+  // Counts what it has in its buffers beyond what everybody may have.
+  void NoteBuffers() {
+    const auto beyond = [](std::size_t bytes) {
+      return bytes > kOutputKeepBytes ? bytes - kOutputKeepBytes : 0;
+    };
+    const std::size_t bytes = beyond(output_.capacity()) + beyond(session_->memory_bytes());
+    if (bytes == buffer_bytes_) [[likely]]
+      return;
+    QueueGauge& buffers = loop_->server->protocol_->counters().buffers();
+    if (bytes > buffer_bytes_) buffers.Add(bytes - buffer_bytes_);
+    if (bytes < buffer_bytes_) buffers.Remove(buffer_bytes_ - bytes);
+    buffer_bytes_ = bytes;
+    is_large_ = is_large_ || bytes != 0;
+    if (bytes == 0 && goes_beyond_) {
+      goes_beyond_ = false;
+      loop_->server->beyond_buffers_.store(nullptr, std::memory_order_relaxed);
     }
   }
 
@@ -359,6 +402,10 @@ class Server<P>::Connection {
   bool counted_unauthenticated_ = false;
   bool releasing_ = false;  // the receive was cancelled to give memory back
   bool is_broken_ = false;  // a worker ran out of memory in the middle of an answer
+  bool has_to_wait_ = false;
+  bool is_large_ = false;     // its request or its last answers take more than everybody may have
+  bool goes_beyond_ = false;  // it is server->beyond_buffers_
+  std::size_t buffer_bytes_ = 0;  // as counted
   Clock::time_point last_progress_;
   Clock::time_point first_byte_;
   std::string output_;
@@ -377,8 +424,20 @@ typename Server<P>::Detached Server<P>::Serve(std::unique_ptr<Connection> connec
   co_await c.Delay(server.NextLogin(c.address_));
   bool open = c.socket_.is_open();
   bool in_order = false;  // the session ended the connection, not the peer
+  constexpr std::chrono::milliseconds kPatienceMax(20);
+  std::chrono::milliseconds patience(1);
   while (open) {
+    // Small requests with small answers go on when others have filled the buffers. What has been
+    // answered is to be sent.
+    if (c.is_large_ && c.output_.empty() && !server.MayBuffer(c)) {
+      co_await c.Pause(patience);
+      patience = std::min(patience * 2, kPatienceMax);
+      open = c.socket_.is_open();
+      continue;
+    }
+    patience = std::chrono::milliseconds(1);
     const SessionStep step = c.session_->Advance(&c.output_);
+    c.NoteBuffers();
     // Whatever is to be done next, what has been answered goes out first.
     if (!c.output_.empty()) {
       if (c.output_.size() > server.options_.unsent_bytes_max) {
@@ -387,6 +446,7 @@ typename Server<P>::Detached Server<P>::Serve(std::unique_ptr<Connection> connec
                            << server.options_.unsent_bytes_max;
         break;
       }
+      c.is_large_ = c.output_.size() > Connection::kOutputKeepBytes;
       open = c.SendNow();
       while (open && !c.all_sent()) {
         c.state_ = State::kSending;
@@ -398,6 +458,7 @@ typename Server<P>::Detached Server<P>::Serve(std::unique_ptr<Connection> connec
       }
       if (!open) break;
       c.ClearOutput();
+      c.NoteBuffers();
     }
     if (c.counted_unauthenticated_ && c.session_->authenticated()) server.NoteAuthenticated(c);
     if (step == SessionStep::kReceive) {
@@ -408,18 +469,35 @@ typename Server<P>::Detached Server<P>::Serve(std::unique_ptr<Connection> connec
         if (!c.releasing_ || c.error_ != boost::asio::error::operation_aborted) break;
         c.releasing_ = false;
         c.session_->Release();
-        c.output_ = std::string();
+        std::string().swap(c.output_);
+        c.is_large_ = false;
+        c.NoteBuffers();
         continue;
       }
       c.releasing_ = false;
       c.last_progress_ = Clock::now();
       if (c.session_->phase() == SessionPhase::kSilent) c.first_byte_ = c.last_progress_;
       c.session_->Commit(size);
+      c.NoteBuffers();
       counters.Add(NetCounter::kBytesReceived, size);
     } else if (step == SessionStep::kWork) {
       c.state_ = State::kBusy;
       co_await c.Work();
+      while (c.has_to_wait_ && open) {
+        co_await c.Pause(patience);
+        patience = std::min(patience * 2, kPatienceMax);
+        open = c.socket_.is_open();
+        c.state_ = State::kBusy;
+        if (open) co_await c.Work();
+      }
+      if (!open) break;
       if (c.is_broken_) break;
+    } else if (step == SessionStep::kPause) {
+      if constexpr (requires { c.session_->PauseUntil(); }) {
+        c.state_ = State::kPaused;
+        co_await c.Delay(c.session_->PauseUntil());
+        open = c.socket_.is_open();
+      }
     } else if (step == SessionStep::kWait) {
       c.state_ = State::kBusy;
       c.session_->Resume(co_await c.Visible());
@@ -447,8 +525,28 @@ typename Server<P>::Detached Server<P>::Serve(std::unique_ptr<Connection> connec
 }
 
 template <class P>
+bool Server<P>::MayBuffer(Connection& c) {
+  const QueueGauge& buffers = protocol_->counters().buffers();
+  // Whoever had no large answer lately is let through while a fifth more than all is taken: one
+  // that reads nothing must not keep others from asking.
+  const std::size_t max = options_.buffer_bytes_max;
+  if (buffers.depth() < (c.is_large_ ? max : max + max / 5) || c.goes_beyond_) return true;
+  Connection* none = nullptr;
+  // Only one that has something to give back can be waited for.
+  if (c.buffer_bytes_ == 0 ||
+      !beyond_buffers_.compare_exchange_strong(none, &c, std::memory_order_relaxed)) {
+    return false;
+  }
+  c.goes_beyond_ = true;
+  return true;
+}
+
+template <class P>
 void Server<P>::Leave(Connection& c) {
   c.Close();
+  protocol_->counters().buffers().Remove(c.buffer_bytes_);
+  if (c.goes_beyond_) beyond_buffers_.store(nullptr, std::memory_order_relaxed);
+  protocol_->counters().connections().Remove(1);
   c.loop_->connections.erase(c.place_);
   connections_.fetch_sub(1, std::memory_order_relaxed);
   protocol_->counters().Add(NetCounter::kConnectionsClosed);
@@ -512,6 +610,9 @@ absl::StatusOr<std::unique_ptr<Server<P>>> Server<P>::Start(ServerOptions option
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   if (options.threads <= 0) options.threads = cores;
   if (options.workers <= 0) options.workers = std::max(2, cores);
+  protocol->counters().work().SetBound(options.connections_max);
+  protocol->counters().connections().SetBound(options.connections_max);
+  protocol->counters().buffers().SetBound(std::max<std::size_t>(options.buffer_bytes_max, 1));
   std::unique_ptr<Server> server(new Server(std::move(options), protocol));
   for (int i = 0; i < server->options_.threads; ++i) {
     server->loops_.push_back(std::make_unique<Loop>(server.get()));
@@ -674,6 +775,7 @@ void Server<P>::Admit(Loop& loop, Socket socket) {
   socket.set_option(Tcp::no_delay(true), error);
   socket.set_option(boost::asio::socket_base::keep_alive(true), error);
   connections_.fetch_add(1, std::memory_order_relaxed);
+  counters.connections().Add(1);
   if (unauthenticated) unauthenticated_.fetch_add(1, std::memory_order_relaxed);
   auto connection = std::make_unique<Connection>(&loop, std::move(socket), std::move(address));
   connection->counted_unauthenticated_ = unauthenticated;
@@ -727,6 +829,9 @@ void Server<P>::Sweep(Loop& loop) {
         break;
       case State::kDelayed:
         timed_out = stopping;
+        break;
+      case State::kPaused:
+        timed_out = overdue;
         break;
       case State::kClosing:
         timed_out = after(c.last_progress_, absl::Seconds(1));

@@ -94,6 +94,9 @@ concept DurabilityLog =
       // OK, or why no commit is accepted any more (a flush failed).
       { constant.health() } -> std::same_as<absl::Status>;
 
+      // May have, besides, `std::vector<QueueStatistics> queues() const`, for statistics, and
+      // `bool is_crowded() const`: commits may soon have to wait for room.
+
       // After the last commit: flushes, and removes what a clean start does not need. No calls
       // after it.
       { log.Close() } -> std::same_as<absl::Status>;

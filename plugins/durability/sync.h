@@ -27,6 +27,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "alos/base/memory_reserve.h"
+#include "alos/base/queue_gauge.h"
 #include "alos/storage/durability.h"
 #include "alos/storage/journal.h"
 
@@ -77,6 +78,7 @@ struct SyncDurability {
       try {
         for (const CommitRecord& record : seal(timestamp)) gathering_.group.Add(timestamp, record);
         gathering_.deltas.insert(gathering_.deltas.end(), deltas.begin(), deltas.end());
+        group_bytes_.Set(gathering_.group.size_bytes());
       } catch (const std::bad_alloc&) {
         // In the middle of it: memory and journal may differ.
         health_ = absl::UnavailableError(
@@ -95,6 +97,7 @@ struct SyncDurability {
         if (visible_.load(std::memory_order_relaxed) < timestamp) {
           if (health_.ok()) {
             waiters_.push_back({timestamp, std::move(callback)});
+            waiting_.Set(waiters_.size());
             return;
           }
           status = OutcomeUnknown(health_);
@@ -118,6 +121,13 @@ struct SyncDurability {
       done.WaitForNotification();
       return result;
     }
+
+    // What writes fill and flushes empty. Commits wait while one is full.
+    std::vector<QueueStatistics> queues() const {
+      return {group_bytes_.statistics(), waiting_.statistics()};
+    }
+    // Whether commits soon have to wait.
+    bool is_crowded() const { return group_bytes_.is_nearly_full() || waiting_.is_nearly_full(); }
 
     absl::Status health() const {
       absl::MutexLock lock(&mutex_);
@@ -145,7 +155,9 @@ struct SyncDurability {
       VisibleCallback callback;
     };
 
-    static constexpr std::size_t kGroupSizeMax = 64 << 20;  // then commits wait: backpressure
+    // Then commits wait: backpressure.
+    static constexpr std::size_t kGroupSizeMax = 64 << 20;
+    static constexpr std::size_t kWaitersMax = 1 << 16;
     // How long writes that came before the disk was known to be full wait for room.
     static constexpr absl::Duration kFullPatience = absl::Seconds(5);
     static constexpr absl::Duration kFullRetryInterval = absl::Milliseconds(100);
@@ -169,7 +181,8 @@ struct SyncDurability {
     }
 
     bool CanCommit() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return gathering_.group.size_bytes() < kGroupSizeMax || !health_.ok();
+      return (gathering_.group.size_bytes() < kGroupSizeMax && waiters_.size() < kWaitersMax) ||
+             !health_.ok();
     }
     bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       return stop_ || !gathering_.group.empty() || !full_.ok();
@@ -188,6 +201,7 @@ struct SyncDurability {
           mutex_.Await(absl::Condition(this, &Log::HasWork));
           if (gathering_.group.empty() && (stop_ || full_.ok())) return;
           std::swap(flushing, gathering_);
+          group_bytes_.Set(0);
         }
         absl::Status status = TakeRoom(flushing.group);
         // Without commits it was only the first segment that had no room.
@@ -230,6 +244,7 @@ struct SyncDurability {
           ++i;
         }
       }
+      waiting_.Set(waiters_.size());
     }
 
     // Makes room for a group, however long that takes: a full disk takes nothing of what was
@@ -338,6 +353,13 @@ struct SyncDurability {
     std::uint64_t first_sequence_ = 0;  // of the segment that there was no room for
     std::uint64_t rotated_to_ = 0;      // segments before it are to be trimmed
     std::atomic<std::uint64_t> visible_;
+
+    QueueGauge group_bytes_{
+        "journal_group", kGroupSizeMax,
+        "the disk does not keep up with the writes, which wait when it is full; "
+        "a faster disk, or --max-write-rate, would help"};
+    QueueGauge waiting_{"commits", kWaitersMax,
+                        "so many writes wait for the disk that more will wait before they begin"};
 
     mutable absl::Mutex mutex_;
     Gathered gathering_ ABSL_GUARDED_BY(mutex_);

@@ -46,6 +46,7 @@
 #include "alos/base/crc32c.h"
 #include "alos/base/log.h"
 #include "alos/base/memory_reserve.h"
+#include "alos/base/queue_gauge.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/builder.h"
 #include "alos/document/path.h"
@@ -245,6 +246,10 @@ class Indexer {
     return absl::OkStatus();
   }
 
+  // How many bytes of the logs are behind what the indexes cover, of the collection where that is
+  // most: finds look at these documents one by one. Writes wait while it is full.
+  const QueueGauge& tail() const { return tail_; }
+
   // Bytes of columns that only the heap has.
   std::uint64_t unstored_bytes() const { return unstored_bytes_.load(std::memory_order_relaxed); }
 
@@ -278,6 +283,7 @@ class Indexer {
   static constexpr std::uint64_t kFirstStepRows = std::uint64_t{1} << 22;
   // Merges of more rows are left to the builders.
   static constexpr std::uint64_t kSmallMergeRows = 1 << 16;
+  static constexpr std::uint64_t kTailBytesMax = std::uint64_t{256} << 20;
   static constexpr std::uint32_t kTextRowsMin = 1 << 12;
   static constexpr std::size_t kMergeFanIn = 4;
   static constexpr std::uint32_t kMostlyDeadRowsMin = 1 << 12;
@@ -324,14 +330,41 @@ class Indexer {
     absl::Duration pause = absl::Milliseconds(10);
     while (Await(pause)) {
       bool any = false;
+      MeasureTail();
       for (Collection* collection : Active()) {
         if (collection->indexes.is_closed()) continue;
-        while (!is_stopped() && Step(collection)) any = true;
+        while (!is_stopped() && Step(collection)) {
+          any = true;
+          MeasureTail();
+        }
         while (!is_stopped() && MergeSome(collection, true)) any = true;
       }
+      MeasureTail();
       // A database at rest is looked at less often.
       pause = any ? absl::Milliseconds(10) : std::min(pause * 2, absl::Milliseconds(160));
     }
+  }
+
+  // What is gone through for the first time does not count: that takes as long as it takes.
+  void MeasureTail() {
+    std::uint64_t longest = 0;
+    const std::uint64_t visible = visible_timestamp_();
+    for (Collection* collection : Active()) {
+      if (collection->indexes.is_closed() || IsDamaged(collection)) continue;
+      const auto guard = context_->epochs->Enter();
+      const IndexState& state = *collection->indexes.state();
+      if (!state.is_usable || state.complete_until == visible) continue;
+      std::uint64_t bytes = 0;
+      for (std::size_t i = 0; i < shards_->size() && i < state.shard_ends.size(); ++i) {
+        const auto* log = (*shards_)[i]->log();
+        if (log == nullptr) continue;
+        const std::uint64_t end = log->end();
+        const std::uint64_t covered = std::max(state.shard_ends[i], log->begin());
+        if (end > covered) bytes += end - covered;
+      }
+      longest = std::max(longest, bytes);
+    }
+    tail_.Set(longest);
   }
 
   // A thread that builds columns and merges segments.
@@ -1340,6 +1373,9 @@ class Indexer {
   const std::function<std::uint64_t()> visible_timestamp_;
   std::atomic<std::uint64_t> next_segment_{1};
   std::atomic<std::uint64_t> unstored_bytes_{0};
+  QueueGauge tail_{"index_tail", kTailBytesMax,
+                   "the indexes are behind the writes, which wait when it is full; fewer indexes, "
+                   "more cores or --max-write-rate would help"};
   std::uint64_t verified_at_load_bytes_ = 0;  // Load's
 
   absl::Mutex store_mutex_;  // one Store at a time

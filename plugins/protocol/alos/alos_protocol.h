@@ -25,6 +25,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "alos/base/log.h"
+#include "alos/base/rate_limiter.h"
 #include "alos/net/big_endian.h"
 #include "alos/net/counters.h"
 #include "alos/net/credentials.h"
@@ -119,6 +120,7 @@ class AlosProtocol<EngineType, Ciphers>::Session {
     RunCurrent(output);
     has_current_ = false;
   }
+  RateLimiter::Time PauseUntil() const { return operations_.turn(); }
   void Wait(std::function<void(absl::Status)> callback) {
     if (pending_joint_ != nullptr) return pending_joint_->start(std::move(callback));
     pending_commit_.database->NotifyVisible(pending_commit_.timestamp, std::move(callback));
@@ -148,6 +150,10 @@ class AlosProtocol<EngineType, Ciphers>::Session {
   static constexpr std::size_t kUnauthenticatedBytesMax = 4096;
   // Answers are sent when there are so many bytes of them, even if more requests are waiting.
   static constexpr std::size_t kOutputBytes = 256 * 1024;
+  // So many answers, or bytes of them, wait for their commits; then nothing more is done until
+  // those are visible.
+  static constexpr std::size_t kPendingMax = 1024;
+  static constexpr std::size_t kPendingBytesMax = 1024 * 1024;
 
   // An answer that waits for its commit.
   struct Pending {
@@ -184,6 +190,7 @@ class AlosProtocol<EngineType, Ciphers>::Session {
   Request current_;
   // Answers held back until pending_commit_ is visible.
   std::vector<Pending> pending_;
+  std::size_t pending_bytes_ = 0;
   protocol_internal::Commit<Database> pending_commit_;
   std::unique_ptr<protocol_internal::JointCommit> pending_joint_;
   std::string pending_database_;
@@ -252,12 +259,16 @@ SessionStep AlosProtocol<Engine, Ciphers>::Session::Advance(std::string* output)
     }
     // What was written before on this connection must be visible to this request, unless it does
     // not look.
-    if (!pending_.empty() && (pending_joint_ != nullptr || !operations_.IsInsert(current_) ||
-                              current_.database != pending_database_)) {
+    if (!pending_.empty() &&
+        (pending_joint_ != nullptr || !operations_.IsInsert(current_) ||
+         current_.database != pending_database_ || pending_.size() >= kPendingMax ||
+         pending_bytes_ >= kPendingBytesMax)) {
       return SessionStep::kWait;
     }
     bool is_long = true;
     try {
+      if (!operations_.HasTurn(current_))
+        return pending_.empty() ? SessionStep::kPause : SessionStep::kWait;
       is_long = operations_.IsLong(current_);
     } catch (const std::bad_alloc&) {
       // Whoever carries it out will say so.
@@ -364,6 +375,7 @@ void AlosProtocol<Engine, Ciphers>::Session::RunCurrent(std::string* output) {
   }
   std::string result = status.ok() ? output->substr(result_start) : std::string();
   output->resize(start);
+  pending_bytes_ += result.size();
   pending_.push_back({current_.id, current_.no_reply, std::move(status), std::move(result)});
   if (invisible) {
     // Advance saw to it that all that is pending is of one database.
@@ -407,6 +419,7 @@ void AlosProtocol<Engine, Ciphers>::Session::AnswerPending(std::string* output) 
     Reply(pending.id, pending.no_reply, lost.ok() ? pending.status : lost, pending.result, output);
   }
   pending_.clear();
+  pending_bytes_ = 0;
   pending_commit_ = {};
   pending_status_ = absl::OkStatus();
 }

@@ -17,6 +17,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -172,6 +173,9 @@ class Talk {
           session_->Resume(status);
           break;
         }
+        case SessionStep::kPause:
+          std::this_thread::sleep_until(session_->PauseUntil());
+          break;
         case SessionStep::kClose:
           closed_ = true;
       }

@@ -7,6 +7,7 @@
 #define ALOS_PLUGINS_PROTOCOL_ALOS_INTERNAL_OPERATIONS_H_
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29,6 +30,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "alos/base/crc32c.h"
+#include "alos/base/queue_gauge.h"
+#include "alos/base/rate_limiter.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/builder.h"
 #include "alos/document/id.h"
@@ -147,8 +150,16 @@ class Operations {
            request.operation == Operation::kInsertMany;
   }
 
+  // Whether a write may begin now: with a limit to the rate of writes each has its turn, and when
+  // something that writes fill is full they wait, a while, for room. To be asked again at turn().
+  bool HasTurn(const Request& request);
+  RateLimiter::Time turn() const { return turn_; }
+
   // Appends the result (one encoded value) to *out.
   absl::Status Run(const Request& request, std::string* out, Commit<Database>* commit) {
+    turn_ = RateLimiter::Time();
+    pauses_ = 0;
+    const RateLimiter::Reserved reserved(std::exchange(reserved_, 0));
     if (!request.request_name.empty() && IsRunOnce(request.operation))
       return RunOnce(request, out, commit);
     return Run(request, out, commit, /*nested=*/false);
@@ -369,6 +380,12 @@ class Operations {
   std::string known_name_;
   Database* known_ = nullptr;
   std::string scratch_;
+  // Of HasTurn.
+  static constexpr std::chrono::milliseconds kPause{5};
+  static constexpr int kPausesMax = 200;
+  RateLimiter::Time turn_;
+  std::uint64_t reserved_ = 0;  // documents of the request that have their turn
+  int pauses_ = 0;
   // The filter that IsLong has compiled, and from which bytes: for the Run that follows.
   std::optional<Filter> compiled_;
   std::string_view compiled_bytes_;
@@ -379,17 +396,20 @@ class Operations {
 
 // --- Readers of the interface may stop here. ----------------------------------------------------
 
-// Of those that may be quick.
-inline bool IsRead(Operation operation) {
-  switch (operation) {
+// How many documents a request writes, where that is known before it is carried out; 0: not.
+inline std::uint64_t CountWrites(const Request& request) {
+  switch (request.operation) {
     case Operation::kInsertOne:
-    case Operation::kInsertMany:
     case Operation::kUpdateOne:
     case Operation::kDeleteOne:
     case Operation::kUpsertOne:
-      return false;
+      return 1;
+    case Operation::kInsertMany: {
+      const std::optional<ValueView> ids = request.args.Find("ids");
+      return ids.has_value() && ids->IsArray() ? ids->size() : 1;
+    }
     default:
-      return true;
+      return 0;
   }
 }
 
@@ -524,11 +544,29 @@ bool Operations<Engine>::IsQuick(const Request& request) {
 }
 
 template <class Engine>
+bool Operations<Engine>::HasTurn(const Request& request) {
+  if (known_ == nullptr) return true;
+  const std::uint64_t writes = CountWrites(request);
+  if (writes == 0 || known_name_ != DatabaseName(request)) return true;
+  if (known_->is_crowded() && pauses_ < kPausesMax) [[unlikely]] {
+    ++pauses_;
+    turn_ = std::chrono::steady_clock::now() + kPause;
+    return false;
+  }
+  if (!known_->write_rate().is_limited()) [[likely]]
+    return true;
+  if (reserved_ == 0) {
+    reserved_ = writes;
+    turn_ = known_->write_rate().Reserve(writes);
+  }
+  return turn_ <= std::chrono::steady_clock::now();
+}
+
+template <class Engine>
 bool Operations<Engine>::IsLong(const Request& request) {
   if (known_ == nullptr || known_name_ != DatabaseName(request)) return true;
-  // Writes may have to wait for their turn.
-  if (!IsRead(request.operation) && (engine_->options().max_write_rate != 0 || known_->is_held()))
-    return true;
+  // Writes may have to wait for a commit over several databases.
+  if (known_->is_held() && CountWrites(request) != 0) return true;
   switch (request.operation) {
     case Operation::kInsertOne:
     case Operation::kFindById:
@@ -1370,6 +1408,23 @@ absl::Status Operations<Engine>::Stats(const Request& request, std::string* out)
       .Uint(counters_->Get(NetCounter::kConnectionsAccepted) -
             counters_->Get(NetCounter::kConnectionsClosed));
   builder.Key("transactions_open").Uint(transactions_->size());
+  builder.EndDocument();
+  builder.Key("queues").StartDocument();
+  const auto put = [&](const QueueStatistics& queue) {
+    builder.Key(queue.name).StartDocument(4);
+    builder.Key("depth").Uint(queue.depth);
+    builder.Key("bound").Uint(queue.bound);
+    builder.Key("high_water").Uint(queue.high_water);
+    builder.Key("warnings").Uint(queue.warnings);
+    builder.EndDocument();
+  };
+  put(counters_->connections().statistics());
+  put(counters_->work().statistics());
+  put(counters_->buffers().statistics());
+  for (const QueueStatistics& queue : engine_->queues()) put(queue);
+  if (database != nullptr) {
+    for (const QueueStatistics& queue : database->queues()) put(queue);
+  }
   builder.EndDocument().EndDocument();
   return absl::OkStatus();
 }
