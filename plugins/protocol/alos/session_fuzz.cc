@@ -96,6 +96,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           session->Resume(absl::OkStatus());
           break;
         }
+        case alos::SessionStep::kPause:
+          break;
         case alos::SessionStep::kClose:
           return 0;
       }
