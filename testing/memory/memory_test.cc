@@ -671,6 +671,9 @@ class Host {
           case SessionStep::kWork:
             session_->Work(output);
             break;
+          case SessionStep::kPause:
+            std::this_thread::sleep_until(session_->PauseUntil());
+            break;
           case SessionStep::kWait: {
             // The server takes what it needs to wait when the connection begins.
             absl::Notification done;
