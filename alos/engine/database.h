@@ -1627,8 +1627,7 @@ absl::Status BasicDatabase<Policies>::NotAgain(const RequestOutcome& outcome) {
     case RequestOutcome::State::kInterrupted:
       return absl::UnknownError(
           "the server stopped while it did this request: a part of it may be done, and it is not "
-          "done "
-          "again");
+          "done again");
     case RequestOutcome::State::kDone:
       break;
   }

@@ -313,15 +313,9 @@ class BasicClient {
       case Operation::kDeleteMany:
       case Operation::kUpsertOne:
       case Operation::kUpsertMany:
-      case Operation::kBatch:
-      case Operation::kDrop:
-      case Operation::kCreateCollection:
-      case Operation::kCreateIndex:
-      case Operation::kDropIndex:
-      case Operation::kRebuildIndex:
         return true;
       default:
-        return false;
+        return IsRunOnce(operation);
     }
   }
   absl::StatusOr<std::uint64_t> CallForNumber(Operation operation, std::string_view collection,

@@ -75,6 +75,22 @@ enum class Operation : std::uint8_t {
   kBackup = 144,
 };
 
+// Those that have no place for a request's name in a commit of their own: the server notes them
+// before and after.
+inline bool IsRunOnce(Operation operation) {
+  switch (operation) {
+    case Operation::kBatch:
+    case Operation::kDrop:
+    case Operation::kCreateCollection:
+    case Operation::kCreateIndex:
+    case Operation::kDropIndex:
+    case Operation::kRebuildIndex:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // The name of an operation as clients know it ("InsertOne"), "" for a number that is none.
 std::string_view OperationName(Operation operation);
 

@@ -99,6 +99,11 @@ class JointDecisionBuilder {
   bool in_part_ = false;
 };
 
+// A field that is a number; 0 for anything else.
+inline std::uint64_t JointNumber(const std::optional<ValueView>& value) {
+  return value ? static_cast<std::uint64_t>(value->ToInt64().value_or(0)) : std::uint64_t{0};
+}
+
 // kDataLoss for what JointDecisionBuilder has not made.
 inline absl::StatusOr<std::vector<JointPart>> DecodeJointParts(std::string_view bytes) {
   const absl::Status bad = absl::DataLossError("a decision that cannot be read");
@@ -106,9 +111,6 @@ inline absl::StatusOr<std::vector<JointPart>> DecodeJointParts(std::string_view 
   const std::optional<ValueView> array =
       document.IsDocument() ? document.Find("parts") : std::nullopt;
   if (!array || !array->IsArray()) return bad;
-  const auto number = [](std::optional<ValueView> value) {
-    return value ? static_cast<std::uint64_t>(value->ToInt64().value_or(0)) : std::uint64_t{0};
-  };
   std::vector<JointPart> parts;
   for (const ValueView view : array->elements()) {
     if (!view.IsDocument()) return bad;
@@ -122,7 +124,7 @@ inline absl::StatusOr<std::vector<JointPart>> DecodeJointParts(std::string_view 
     }
     part.database = std::string(name->AsString());
     std::memcpy(part.id.data(), id->AsBinary().data(), part.id.size());
-    part.snapshot = number(view.Find("snapshot"));
+    part.snapshot = JointNumber(view.Find("snapshot"));
     for (const ValueView write : writes->elements()) {
       if (!write.IsArray() || write.size() != 3) return bad;
       std::vector<ValueView> fields;
@@ -132,7 +134,7 @@ inline absl::StatusOr<std::vector<JointPart>> DecodeJointParts(std::string_view 
         return bad;
       }
       JointWrite& added = part.writes.emplace_back();
-      added.collection = static_cast<std::uint32_t>(number(fields[0]));
+      added.collection = static_cast<std::uint32_t>(JointNumber(fields[0]));
       added.id = std::string(fields[1].AsBinary());
       if (!fields[2].IsNull()) added.document = std::string(fields[2].AsBinary());
     }
@@ -164,11 +166,7 @@ struct JointMarker {
     return bytes;
   }
   static JointMarker Decode(ValueView document) {
-    const auto get = [&](std::string_view key) {
-      const auto value = document.Find(key);
-      return value ? static_cast<std::uint64_t>(value->ToInt64().value_or(0)) : std::uint64_t{0};
-    };
-    return {get("epoch"), get("n")};
+    return {JointNumber(document.Find("epoch")), JointNumber(document.Find("n"))};
   }
 };
 

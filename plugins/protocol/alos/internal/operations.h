@@ -100,21 +100,6 @@ struct Commit {
   std::unique_ptr<JointCommit> joint = nullptr;
 };
 
-// Those that are noted before and after when their request has a name.
-inline bool IsRunOnce(Operation operation) {
-  switch (operation) {
-    case Operation::kBatch:
-    case Operation::kDrop:
-    case Operation::kCreateCollection:
-    case Operation::kCreateIndex:
-    case Operation::kDropIndex:
-    case Operation::kRebuildIndex:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // Carries requests out, one after another, for one connection.
 //
 // Threads: one at a time. Lifetime: the engine, the tables and the counters must outlive it.
