@@ -31,6 +31,7 @@ namespace alos::differential {
 //   {find: filter, sort: .., skip: n, limit: n, projection: ..}
 //   {aggregate: pipeline}
 //   {index: ["a", "b.x,a"]}  {checkpoint: 1}  {reopen: 1}
+//   {text: ["a"]}             what $text searches from now on
 //   {automatic: true}         only first: queries make indexes
 //
 // Each world draws a schema first: which fields there are, of which types, and how strange values
@@ -58,6 +59,11 @@ class Generator {
     for (std::size_t i = 0; i < documents; ++i) steps.push_back(Document("insert", NewDocument()));
     if (random_.Chance(30)) steps.push_back(Document("checkpoint", Int(1)));
     steps.push_back(Document("index", Indexes(automatic)));
+    if (!text_paths_.empty()) {
+      std::vector<Bytes> paths;
+      for (const std::string& path : text_paths_) paths.push_back(String(path));
+      steps.push_back(Document("text", Array(paths)));
+    }
     const unsigned write_percent = static_cast<unsigned>(random_.Below(40));
     for (std::size_t i = 0; i < size.cases; ++i) {
       if (random_.Chance(write_percent)) {
@@ -119,6 +125,11 @@ class Generator {
     const std::size_t count = 3 + random_.Below(5);
     for (std::size_t i = 0; i < count; ++i) {
       root_.fields.push_back({std::string(kNames[i]), RandomShape(2)});
+    }
+    if (random_.Chance(30)) {
+      root_.fields.push_back({"t", Shape{Kind::kText, {}, {}}});
+      text_paths_.emplace_back("t");
+      if (random_.Chance(50)) text_paths_.push_back(root_.fields[0].name);
     }
   }
 
@@ -434,6 +445,10 @@ class Generator {
       fields->emplace_back("$comment", String(Word()));
       return;
     }
+    if (!text_paths_.empty() && random_.Chance(8)) {
+      fields->emplace_back("$text", TextSearch());
+      return;
+    }
     const Target target = SomePathOrId();
     if (target.path == "_id" && !mixed_ids_) {
       const Bytes id = Int(random_.Between(0, static_cast<std::int64_t>(next_id_)));
@@ -441,6 +456,24 @@ class Generator {
       return;
     }
     fields->emplace_back(target.path, Condition(*target.shape, depth));
+  }
+
+  Bytes TextSearch() {
+    std::string search;
+    for (std::size_t i = 1 + random_.Below(3); i > 0; --i) {
+      const std::string words = random_.Chance(80) ? Text() : Word();
+      const std::string word = words.substr(0, words.find(' '));
+      const unsigned choice = static_cast<unsigned>(random_.Below(10));
+      const std::string part = choice < 7   ? word
+                               : choice < 9 ? absl::StrCat("\"", words.substr(0, 12), "\"")
+                                            : absl::StrCat("-", word);
+      absl::StrAppend(&search, search.empty() ? "" : " ", part);
+    }
+    Fields options{{"$search", String(search)}};
+    if (random_.Chance(50)) options.emplace_back("$language", String("none"));
+    if (random_.Chance(20)) options.emplace_back("$caseSensitive", Bool(true));
+    if (random_.Chance(20)) options.emplace_back("$diacriticSensitive", Bool(true));
+    return Document(options);
   }
 
   Bytes Condition(const Shape& shape, std::size_t depth) {
@@ -929,12 +962,37 @@ class Generator {
     const std::size_t count = random_.Below(4);
     for (std::size_t i = 0; i < count; ++i) AddStage(ordered, &stages, 1);
     if (random_.Chance(8)) AddJoin(&stages);
+    if (random_.Chance(8)) AddOutput(&stages);
     return Array(stages);
   }
 
-  // The collection with itself. What is joined may come in any order, so little comes after it.
+  // Mostly into another collection: what replaces the documents of this one makes it dull.
+  void AddOutput(std::vector<Bytes>* stages) {
+    if (random_.Chance(35)) {
+      if (!HasStage("$out")) return;
+      stages->push_back(
+          Document("$out", String(random_.Chance(10) ? kCollectionName : kOutputName)));
+      return;
+    }
+    if (!HasStage("$merge")) return;
+    Fields merge{{"into", String(random_.Chance(30) ? kCollectionName : kOutputName)}};
+    static constexpr std::string_view kWhenMatched[] = {"replace", "keepExisting", "merge", "fail"};
+    static constexpr std::string_view kWhenNotMatched[] = {"insert", "discard", "fail"};
+    if (random_.Chance(20)) {
+      merge.emplace_back("whenMatched", UpdatePipeline());
+    } else if (random_.Chance(70)) {
+      merge.emplace_back("whenMatched", String(random_.Pick(kWhenMatched)));
+    }
+    if (random_.Chance(40)) {
+      merge.emplace_back("whenNotMatched", String(random_.Pick(kWhenNotMatched)));
+    }
+    stages->push_back(Document("$merge", Document(merge)));
+  }
+
+  // Mostly the collection with itself. What is joined may come in any order, so little comes after
+  // it.
   void AddJoin(std::vector<Bytes>* stages) {
-    const std::string from(kCollectionName);
+    const std::string from(random_.Chance(80) ? kCollectionName : kOutputName);
     switch (random_.Below(4)) {
       case 0: {
         if (!HasStage("$unionWith")) return;
@@ -1485,6 +1543,7 @@ class Generator {
   Random random_;
   const Language& language_;
   Shape root_;
+  std::vector<std::string> text_paths_;  // What $text searches.
   bool exotic_ = false;
   bool mixed_ids_ = false;
   unsigned mixed_percent_ = 0;

@@ -139,6 +139,8 @@ inline const std::vector<OperatorSample>& OperatorSamples() {
        R"([{"$graphLookup":{"from":"c","startWith":"$a","connectFromField":"a",)"
        R"("connectToField":"b","as":"j"}}])"},
       {kStage, "$unionWith", R"([{"$unionWith":"c"}])"},
+      {kStage, "$out", R"([{"$out":"c"}])"},
+      {kStage, "$merge", R"([{"$merge":{"into":"c"}}])"},
   };
   return *samples;
 }

@@ -47,6 +47,8 @@ inline std::string_view FirstKey(ValueView value) {
 
 // The collection of a world.
 inline constexpr std::string_view kCollectionName = "c";
+// What its pipelines write to, unless it is that one.
+inline constexpr std::string_view kOutputName = "output";
 
 // A stream of choices determined by its seed alone (the distributions of <random> are not).
 class Random {

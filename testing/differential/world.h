@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,6 +21,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "alos/base/status_macros.h"
@@ -93,6 +95,8 @@ class WorldRunner {
   std::optional<Failure> Run(ValueView world, std::vector<Question>* questions) {
     questions_ = questions;
     documents_ = std::make_shared<std::vector<Bytes>>();
+    output_ = std::make_shared<std::vector<Bytes>>();
+    context_ = {};
     failure_.reset();
     way_ = "indexes";
     const std::optional<ValueView> first = world.At(0);
@@ -102,7 +106,9 @@ class WorldRunner {
     step_ = 0;
     for (const ValueView step : Elements(world)) {
       if (failure_.has_value()) break;
-      if (step.Find("find").has_value() || step.Find("aggregate").has_value()) {
+      const std::optional<ValueView> pipeline = step.Find("aggregate");
+      if (step.Find("find").has_value() ||
+          (pipeline.has_value() && OutputOf(*pipeline).collection.empty())) {
         reads.push_back(step);
       }
       RunStep(step);
@@ -113,6 +119,7 @@ class WorldRunner {
       way_ = "restart";
       Fail(Reopen());
       CheckContent();
+      CheckOutput(kOutputName, Tolerance{});
       for (std::size_t i = 0; i < reads.size() && !failure_.has_value(); ++i) {
         repeating_ = true;
         RunStep(reads[i]);
@@ -127,6 +134,8 @@ class WorldRunner {
   }
 
  private:
+  using Collection = std::shared_ptr<std::vector<Bytes>>;
+
   static constexpr std::string_view kDatabase = "d";
 
   // --- The second way: by indexes
@@ -159,6 +168,8 @@ class WorldRunner {
       IndexDefinition definition;
       definition.paths = absl::StrSplit(name.AsString(), ',');
       definition.types.resize(definition.paths.size());
+      definition.is_text = std::find(context_.text_fields.begin(), context_.text_fields.end(),
+                                     name.AsString()) != context_.text_fields.end();
       definition.reason = "differential";
       const absl::Status status = database_->CreateIndex(kCollectionName, std::move(definition));
       if (!absl::IsInvalidArgument(status)) Fail(status);
@@ -241,6 +252,13 @@ class WorldRunner {
     if (step.Find("delete").has_value()) return Delete(step);
     if (step.Find("find").has_value()) return Find(step);
     if (const auto pipeline = step.Find("aggregate")) return Aggregate(step, *pipeline);
+    if (const auto paths = step.Find("text")) {
+      for (const ValueView path : Elements(*paths)) {
+        if (path.IsString()) context_.text_fields.emplace_back(path.AsString());
+      }
+      if (options_.engine) Index(*paths);
+      return;
+    }
     if (!options_.engine) return;
     if (step.Find("checkpoint").has_value()) Fail(database_->Checkpoint());
     if (step.Find("reopen").has_value()) Fail(Reopen());
@@ -261,7 +279,7 @@ class WorldRunner {
   void RunUpdate(ValueView step) {
     const std::optional<ValueView> filter_value = step.Find("filter");
     if (!filter_value.has_value()) return;
-    const absl::StatusOr<Filter> filter = Filter::Compile(*filter_value);
+    const absl::StatusOr<Filter> filter = Filter::Compile(*filter_value, context_);
     if (IsRefused(filter.status())) return;
     Update::Options update_options;
     update_options.array_filters = step.Find("arrayFilters");
@@ -297,7 +315,7 @@ class WorldRunner {
       }
       results.push_back(after[match]);
     }
-    if (questions_ != nullptr && !matches.empty() && !filter_failed) {
+    if (questions_ != nullptr && !matches.empty() && !filter_failed && IsForMingo(*filter_value)) {
       questions_->push_back(Question{Question::Kind::kUpdate,
                                      step_,
                                      Bytes(step.bytes()),
@@ -365,7 +383,7 @@ class WorldRunner {
 
   void Delete(ValueView step) {
     const ValueView filter_value = *step.Find("delete");
-    const absl::StatusOr<Filter> filter = Filter::Compile(filter_value);
+    const absl::StatusOr<Filter> filter = Filter::Compile(filter_value, context_);
     if (IsRefused(filter.status())) return;
     const bool many = IsTrue(step.Find("many"));
     bool filter_failed = false;
@@ -391,7 +409,7 @@ class WorldRunner {
 
   void Find(ValueView step) {
     const ValueView filter_value = *step.Find("find");
-    const absl::StatusOr<Filter> filter = Filter::Compile(filter_value);
+    const absl::StatusOr<Filter> filter = Filter::Compile(filter_value, context_);
     if (IsRefused(filter.status())) return;
     Sort sort;
     const std::optional<ValueView> sort_value = step.Find("sort");
@@ -430,7 +448,7 @@ class WorldRunner {
     for (std::size_t i = skip; i < sorted.size() && (limit == 0 || scan.size() < limit); ++i) {
       scan.push_back(*sorted[i].second);
     }
-    if (questions_ != nullptr && !filter_failed) {
+    if (questions_ != nullptr && !filter_failed && IsForMingo(filter_value)) {
       std::vector<std::optional<Bytes>> results;
       for (const Bytes& document : scan) {
         Bytes shown;
@@ -506,17 +524,26 @@ class WorldRunner {
   }
 
   void Aggregate(ValueView step, ValueView stages) {
-    const absl::StatusOr<Pipeline> pipeline = Pipeline::Compile(stages);
+    const Output output = OutputOf(stages);
+    if (!output.collection.empty() && output.collection != kCollectionName &&
+        output.collection != kOutputName) {
+      return;
+    }
+    const absl::StatusOr<Pipeline> pipeline = Pipeline::Compile(stages, context_.text_fields);
     if (IsRefused(pipeline.status())) return;
     CountCase("pipeline", stages);
     std::vector<Bytes> scan;
     bool filter_failed = false;
+    bool determined = TraitsOf(output.head(stages), Order::kAny).determined;
     PipelineEnvironment environment;
+    // All reads see what there was when the run began.
+    const Collection source = documents_;
+    const Collection other = output_;
     environment.find = [&](std::string_view collection, const Filter* filter,
                            PipelineEnvironment::Visit visit) -> absl::Status {
-      if (collection != kCollectionName) return absl::OkStatus();
+      if (collection != kCollectionName && collection != kOutputName) return absl::OkStatus();
       absl::Status error;
-      for (const Bytes& document : *documents_) {
+      for (const Bytes& document : collection == kOutputName ? *other : *source) {
         if (filter != nullptr && !filter->Matches(View(document), &error)) {
           filter_failed = filter_failed || !error.ok();
           continue;
@@ -525,10 +552,11 @@ class WorldRunner {
       }
       return error;
     };
+    WriteInto(&environment, &determined);
     const absl::Status status = pipeline->Run(
         [&](auto&& push) -> absl::Status {
           absl::Status error;
-          for (const Bytes& document : *documents_) {
+          for (const Bytes& document : *source) {
             if (pipeline->leading_match() != nullptr &&
                 !pipeline->leading_match()->Matches(View(document), &error)) {
               filter_failed = !error.ok();
@@ -549,7 +577,7 @@ class WorldRunner {
     for (const Bytes& document : scan) {
       if (!ValueView::Parse(document).ok()) return Fail("the pipeline made a malformed document");
     }
-    if (questions_ != nullptr) {
+    if (questions_ != nullptr && IsForMingo(stages)) {
       std::vector<std::optional<Bytes>> results(scan.begin(), scan.end());
       questions_->push_back(Question{Question::Kind::kAggregate,
                                      step_,
@@ -567,13 +595,14 @@ class WorldRunner {
           found.emplace_back(document.bytes());
           return true;
         });
-    const PipelineTraits traits = TraitsOf(stages, Order::kAny);
-    if (!traits.determined || filter_failed) return;
-    if (status.ok() != engine_status.ok()) {
+    determined = determined && !filter_failed;
+    if (determined && status.ok() != engine_status.ok()) {
       return Fail(absl::StrCat("aggregate by scan: ", status.ToString(), "\n  ", way_, ": ",
                                engine_status.ToString()));
     }
-    if (!status.ok()) return;
+    // A $merge that fails has written what came before; an $out nothing.
+    const bool is_known = determined && (status.ok() || output.replaces);
+    if (!is_known) return TakeOutput(output.collection);
     Tolerance tolerance;
     tolerance.rounding = true;
     tolerance.element_order = UsesJoins(stages);
@@ -581,22 +610,152 @@ class WorldRunner {
     for (const std::string_view name : {"$group", "$sortByCount", "$bucket", "$bucketAuto"}) {
       if (Uses(stages, name)) tolerance.number_type = true;
     }
-    if (!SameAnswer(scan, found, traits.order, tolerance)) {
+    CheckOutput(output.collection, tolerance);
+    TakeOutput(output.collection);
+    if (!status.ok()) return;
+    const Order order = TraitsOf(stages, Order::kAny).order;
+    if (!SameAnswer(scan, found, order, tolerance)) {
       Fail(absl::StrCat("aggregate ", Difference(scan, found)));
     }
   }
 
+  // --- $out and $merge
+
+  // What a pipeline writes to.
+  struct Output {
+    std::string collection;  // empty: nothing
+    bool replaces = false;   // $out
+
+    // The stages before.
+    Bytes head_bytes;
+    ValueView head(ValueView stages) const {
+      return collection.empty() ? stages : View(head_bytes);
+    }
+  };
+
+  static Output OutputOf(ValueView stages) {
+    Output output;
+    if (!stages.IsArray() || stages.size() == 0) return output;
+    const ValueView last = *stages.At(stages.size() - 1);
+    if (const std::optional<ValueView> out = last.Find("$out"); out && out->IsString()) {
+      output.collection = std::string(out->AsString());
+      output.replaces = true;
+    } else if (const std::optional<ValueView> merge = last.Find("$merge")) {
+      const std::optional<ValueView> into = merge->Find("into");
+      if (into && into->IsString()) output.collection = std::string(into->AsString());
+    }
+    if (output.collection.empty()) return output;
+    std::vector<Bytes> head;
+    for (const ValueView stage : Elements(stages)) head.emplace_back(stage.bytes());
+    head.pop_back();
+    output.head_bytes = Array(head);
+    return output;
+  }
+
+  Collection& CollectionOf(std::string_view name) {
+    return name == kOutputName ? output_ : documents_;
+  }
+
+  // $out and $merge over plain documents. *determined is cleared where the order of documents, or a
+  // random `_id`, decides.
+  void WriteInto(PipelineEnvironment* environment, bool* determined) {
+    environment->replace_collection =
+        [this,
+         determined](std::string_view name) -> absl::StatusOr<PipelineEnvironment::Replacement> {
+      const auto fresh = std::make_shared<std::vector<Bytes>>();
+      const auto ids = std::make_shared<std::set<std::string>>();
+      return PipelineEnvironment::Replacement{
+          [=](ValueView document) -> absl::Status {
+            const std::optional<ValueView> id = document.Find("_id");
+            if (!id.has_value()) {
+              *determined = false;
+              return absl::OkStatus();
+            }
+            ALOS_ASSIGN_OR_RETURN(std::string encoded, EncodeId(*id));
+            if (!ids->insert(std::move(encoded)).second) {
+              return absl::AlreadyExistsError("duplicate _id");
+            }
+            fresh->emplace_back(document.bytes());
+            return absl::OkStatus();
+          },
+          [this, fresh, to = std::string(name)] {
+            CollectionOf(to) = fresh;
+            return absl::OkStatus();
+          }};
+    };
+    const auto touched = std::make_shared<std::set<std::size_t>>();
+    environment->merge = [this, determined, touched](
+                             std::string_view name, const Filter& filter,
+                             PipelineEnvironment::Decide decide) -> absl::Status {
+      // What cannot be an `_id` is refused, also where there would be nothing to write.
+      for (const auto& equality : filter.equalities()) {
+        if (equality.path == "_id") ALOS_RETURN_IF_ERROR(EncodeId(equality.value).status());
+      }
+      Collection& collection = CollectionOf(name);
+      const auto found =
+          std::find_if(collection->begin(), collection->end(),
+                       [&](const Bytes& document) { return filter.Matches(View(document)); });
+      const bool is_there = found != collection->end();
+      const auto place = static_cast<std::size_t>(found - collection->begin());
+      ALOS_ASSIGN_OR_RETURN(
+          const MergeDecision decision,
+          decide(is_there ? std::optional<ValueView>(View(*found)) : std::nullopt));
+      const bool is_nothing = decision.action == MergeDecision::Action::kNothing;
+      if ((is_there || !is_nothing) && !touched->insert(place).second) *determined = false;
+      if (is_nothing) return absl::OkStatus();
+      // The readers of this run keep what they see.
+      collection = std::make_shared<std::vector<Bytes>>(*collection);
+      if (is_there) {
+        (*collection)[place] = decision.document;
+        return absl::OkStatus();
+      }
+      const std::optional<ValueView> id = View(decision.document).Find("_id");
+      ALOS_RETURN_IF_ERROR(EncodeId(*id).status());
+      if (IsMadeId(*id)) *determined = false;
+      collection->push_back(decision.document);
+      return absl::OkStatus();
+    };
+  }
+
+  // Whether alos made this `_id` for a document that had none: those of the generator are short.
+  static bool IsMadeId(ValueView id) {
+    return id.IsString() && id.AsString().size() == NewId().size();
+  }
+
+  // mingo is not asked about what is written, nor about words.
+  static bool IsForMingo(ValueView specification) {
+    for (const std::string_view name : {"$out", "$merge", "$text"}) {
+      if (Uses(specification, name)) return false;
+    }
+    return !absl::StrContains(specification.bytes(), View(String(kOutputName)).bytes());
+  }
+
+  void CheckOutput(std::string_view name, const Tolerance& tolerance) {
+    if (name.empty() || failure_.has_value()) return;
+    std::vector<Bytes> found;
+    for (auto& [id, document] : Content(name)) found.push_back(std::move(document));
+    const std::vector<Bytes>& scan = *CollectionOf(name);
+    if (!SameAnswer(scan, found, Order::kAny, tolerance))
+      Fail(absl::StrCat("written to ", name, " ", Difference(scan, found)));
+  }
+
+  void TakeOutput(std::string_view name) {
+    if (name.empty()) return;
+    auto now = std::make_shared<std::vector<Bytes>>();
+    for (auto& [id, document] : Content(name)) now->push_back(std::move(document));
+    CollectionOf(name) = std::move(now);
+  }
+
   // --- The content of the engine
 
-  std::map<std::string, Bytes> Content() {
+  std::map<std::string, Bytes> Content(std::string_view name = kCollectionName) {
     std::map<std::string, Bytes> content;
-    const absl::Status status =
-        database_->Find(kCollectionName, FindQuery{}, [&](ValueView document) {
-          const auto [position, is_new] =
-              content.emplace(*EncodeId(*document.Find("_id")), document.bytes());
-          if (!is_new) Fail("a document is there twice");
-          return true;
-        });
+    const absl::Status status = database_->Find(name, FindQuery{}, [&](ValueView document) {
+      const auto [position, is_new] =
+          content.emplace(*EncodeId(*document.Find("_id")), document.bytes());
+      if (!is_new) Fail("a document is there twice");
+      return true;
+    });
     if (!status.ok()) Fail(absl::StrCat("find: ", status.ToString()));
     return content;
   }
@@ -651,7 +810,9 @@ class WorldRunner {
 
   // Of the run.
   std::vector<Question>* questions_ = nullptr;
-  std::shared_ptr<std::vector<Bytes>> documents_;  // The first way: in order of insertion.
+  Collection documents_;   // The first way: in order of insertion, until an $out or $merge.
+  Collection output_;      // What else $out and $merge write to.
+  FilterContext context_;  // What $text searches.
   std::optional<Failure> failure_;
   std::string way_;
   std::size_t step_ = 0;
