@@ -760,6 +760,11 @@ TEST_F(IndexTest, TextIsMatchedWhereAllElseMayHold) {
             kDocuments / 40u - kDocuments / 400u);
   EXPECT_EQ(count("{n: 1, $or: [{s: {$regex: 'w17x'}}, {s: {$regex: 'w18x'}}]}", nullptr),
             kDocuments / 40u);
+  // Few rows have an `m`: they are noted, and the keys of others are not matched.
+  EXPECT_EQ(count("{m: 1, $or: [{s: {$regex: 'w17x'}}, {s: {$regex: 'w18x'}}]}", nullptr),
+            kDocuments / 400u);
+  EXPECT_EQ(count("{$or: [{m: 1}, {n: 7}], $nor: [{s: {$regex: 'w18x'}}]}", nullptr),
+            kDocuments / 400u);
 }
 
 TEST_F(IndexTest, StagesTellTheirTimeAndLookupsWantAnIndex) {
