@@ -19,6 +19,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+source "$here/../ports.sh"
 workspace=$(cd "$here/../.." && pwd)
 documents=1000000 shards=256 seed=1 data_path='' repetitions=200 time_max=10s settle=120s
 query='' cold=each experiments='restart new-field all-fields ingest' ingest_documents=500000
@@ -61,17 +62,6 @@ finish() {
 }
 trap finish EXIT
 
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-free_port() {
-  local port
-  for _ in $(seq 100); do
-    port=$((20000 + RANDOM % 20000))
-    listening "$port" || { echo "$port"; return; }
-  done
-  echo "run.sh: no free port" >&2
-  return 1
-}
 port=$(free_port)
 
 # Starts the server in the background; bars runs the same to measure it.

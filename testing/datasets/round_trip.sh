@@ -21,14 +21,10 @@ finish() {
 }
 trap finish EXIT
 
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+source "$(dirname "$0")/../ports.sh"
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 
-port=
-for _ in $(seq 100); do
-  port=$((20000 + RANDOM % 20000))
-  listening "$port" || break
-done
+port=$(free_port)
 
 echo "round trip password" >"$scratch/password"
 connection=(--port "localhost:$port" --username trip --password-file "$scratch/password")

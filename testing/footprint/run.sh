@@ -36,8 +36,8 @@ finish() {
 }
 trap finish EXIT
 
-port=$((20000 + RANDOM % 20000))
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
+source "$workspace/testing/ports.sh"
+port=$(free_port)
 now() { date +%s%N; }
 
 # start ARGUMENTS...: sets server_pid, and started_ms to the time until it listens.
@@ -46,7 +46,7 @@ start() {
   begin=$(now)
   "$server" --port "localhost:$port" --data-path "$scratch/data" "$@" >>"$scratch/log" 2>&1 </dev/null &
   server_pid=$!
-  until listening; do
+  until listening "$port"; do
     kill -0 "$server_pid" 2>/dev/null || { cat "$scratch/log" >&2; exit 1; }
     sleep 0.005
   done

@@ -14,6 +14,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+source "$here/../ports.sh"
 workspace=$(cd "$here/../.." && pwd)
 rounds=5 requests=200000 connections=50 threads=1
 documents=100000 document_bytes=300
@@ -46,18 +47,6 @@ finish() {
   rm -rf "$scratch"
 }
 trap finish EXIT
-
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-free_port() {
-  local port
-  for _ in $(seq 100); do
-    port=$((20000 + RANDOM % 20000))
-    listening "$port" || { echo "$port"; return; }
-  done
-  echo "run.sh: no free port" >&2
-  return 1
-}
 
 # start NAME PORT COMMAND...: in the background, waits until it listens.
 start() {

@@ -6,16 +6,17 @@
 set -euo pipefail
 server=$1 alos=$2 import=$3 find=$4
 work=$TEST_TMPDIR
+source testing/ports.sh
 child=0
 trap '[ $child = 0 ] || kill -9 $child 2>/dev/null' EXIT
 
 start() { # DATA_PATH FLAGS...
   local path=$1
   shift
-  port=$((20000 + RANDOM % 20000))
+  port=$(free_port)
   "$server" --port "localhost:$port" --data-path "$path" "$@" >"$work/log" 2>&1 &
   child=$!
-  until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+  until listening "$port"; do
     kill -0 $child || { cat "$work/log"; exit 1; }
     sleep 0.05
   done

@@ -6,11 +6,12 @@
 set -euo pipefail
 server=$1 import=$2 find=$3
 
-port=$((20000 + RANDOM % 20000))
+source testing/ports.sh
+port=$(free_port)
 "$server" --port "localhost:$port" --data-path "$TEST_TMPDIR/data" >"$TEST_TMPDIR/log" 2>&1 &
 child=$!
 trap 'kill -9 $child 2>/dev/null' EXIT
-until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+until listening "$port"; do
   kill -0 $child || { cat "$TEST_TMPDIR/log"; exit 1; }
   sleep 0.05
 done

@@ -5,14 +5,15 @@
 # import as a user meets it: files, messages and exit statuses, against a real server.
 set -euo pipefail
 server=$1 import=$2
+source testing/ports.sh
 cd "$TEST_TMPDIR"
 unset BUILD_WORKING_DIRECTORY
 
-port=$((20000 + RANDOM % 20000))
+port=$(free_port)
 "$OLDPWD/$server" --port "localhost:$port" --data-path "$TEST_TMPDIR/data" >log 2>&1 &
 child=$!
 trap 'kill -9 $child 2>/dev/null; cat out 2>/dev/null' EXIT
-until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+until listening "$port"; do
   kill -0 $child || { cat log; exit 1; }
   sleep 0.05
 done

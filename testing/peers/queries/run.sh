@@ -17,6 +17,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+source "$here/../../ports.sh"
 workspace=$(cd "$here/../../.." && pwd)
 documents=1000000 rounds=3 repetitions=30 seconds=5 query=''
 server='' chat='' bars=''
@@ -70,18 +71,6 @@ finish() {
   rm -rf "$scratch"
 }
 trap finish EXIT
-
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-free_port() {
-  local port
-  for _ in $(seq 100); do
-    port=$((20000 + RANDOM % 20000))
-    listening "$port" || { echo "$port"; return; }
-  done
-  echo "run.sh: no free port" >&2
-  return 1
-}
 
 # Debian's Python: psycopg2 is made for it, and its SQLite is Debian's.
 python=/usr/bin/python3
