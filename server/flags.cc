@@ -195,6 +195,10 @@ const std::vector<Group>& Groups() {
                "connection-memory-mb", "N",
                "What large requests that are being received and answers that are not read yet may "
                "take, of all\nconnections together. Above it they wait."),
+           Define<&F::transactions_memory_mb>(
+               "transactions-memory-mb", "N",
+               "What all open transactions may take together, with 256 MB at most for the writes "
+               "of each. Above it what\nthey write is refused, until some end."),
            Define<&F::threads>("threads", "N", "Network threads; 0: as many as cores."),
            Define<&F::max_write_rate>("max-write-rate", "N",
                                       "Documents written per second, for each database: writers "
@@ -537,6 +541,8 @@ class Parser {
       return OutOfRange("max-request-mb", flags.max_request_mb, 1, kMaxRequestMbMax);
     if (flags.connection_memory_mb == 0 || flags.connection_memory_mb > kCacheMbMax)
       return OutOfRange("connection-memory-mb", flags.connection_memory_mb, 1, kCacheMbMax);
+    if (flags.transactions_memory_mb == 0 || flags.transactions_memory_mb > kCacheMbMax)
+      return OutOfRange("transactions-memory-mb", flags.transactions_memory_mb, 1, kCacheMbMax);
     if (flags.threads > 1024) return OutOfRange("threads", flags.threads, 0, 1024);
     if (flags.transaction_timeout == 0 || flags.transaction_timeout > kSecondsMax)
       return OutOfRange("transaction-timeout", flags.transaction_timeout, 1, kSecondsMax);

@@ -50,6 +50,7 @@ struct ServerFlags {
   std::uint32_t threads = 0;  // 0: one for each core
   std::uint64_t max_request_mb = 64;
   std::uint64_t connection_memory_mb = 512;
+  std::uint64_t transactions_memory_mb = 512;
 
   bool compaction = true;
   double compact_stale_ratio = 0.5;

@@ -111,6 +111,8 @@ absl::Status Serve(ServerFlags flags, absl::Time start, StopSignal& stop_signal)
   engine_options.compaction_rate_bytes = flags.compaction_rate_mb << 20;
   engine_options.flush_interval = absl::Milliseconds(flags.flush_interval_ms);
   engine_options.max_write_rate = flags.max_write_rate;
+  engine_options.all_transactions_bytes_max = static_cast<std::size_t>(flags.transactions_memory_mb)
+                                              << 20;
   engine_options.hook_collections = flags.hook_collections;
   engine_options.hook = LogChange;
   engine_options.history_retention = absl::Seconds(flags.history_retention);

@@ -51,6 +51,18 @@ class QueueGauge {
   void Add(std::uint64_t count) {
     Note(depth_.fetch_add(count, std::memory_order_relaxed) + count);
   }
+  // The same if there is room for so many; else false, which counts as being full.
+  bool TryAdd(std::uint64_t count) {
+    std::uint64_t depth = depth_.load(std::memory_order_relaxed);
+    do {
+      if (bound_ != 0 && (depth > bound_ || count > bound_ - depth)) [[unlikely]] {
+        Warn(depth);
+        return false;
+      }
+    } while (!depth_.compare_exchange_weak(depth, depth + count, std::memory_order_relaxed));
+    Note(depth + count);
+    return true;
+  }
   void Remove(std::uint64_t count) {
     Calm(depth_.fetch_sub(count, std::memory_order_relaxed) - count);
   }

@@ -54,6 +54,33 @@ TEST(QueueGauge, WarnsOnceAtFourFifths) {
   EXPECT_EQ(statistics.warnings, 1U);
 }
 
+TEST(QueueGauge, NothingIsAddedBeyondTheBoundByWhoAsks) {
+  Lines lines;
+  QueueGauge gauge("things", 100, "");
+  EXPECT_TRUE(gauge.TryAdd(70));
+  EXPECT_FALSE(gauge.TryAdd(31));
+  EXPECT_EQ(gauge.depth(), 70U);
+  EXPECT_EQ(lines.all().size(), 1U) << "somebody was refused";
+  EXPECT_TRUE(gauge.TryAdd(30));
+  EXPECT_TRUE(gauge.TryAdd(0));
+  EXPECT_FALSE(gauge.TryAdd(1));
+  gauge.Add(5);
+  EXPECT_FALSE(gauge.TryAdd(1));
+  gauge.Remove(105);
+  std::vector<std::thread> threads;
+  std::atomic<int> added{0};
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 1000; ++n) added += gauge.TryAdd(3);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(added, 33);
+  EXPECT_EQ(gauge.depth(), 99U);
+  QueueGauge boundless("things", 0, "");
+  EXPECT_TRUE(boundless.TryAdd(std::uint64_t{1} << 62));
+}
+
 TEST(QueueGauge, WithoutABoundItOnlyCounts) {
   Lines lines;
   QueueGauge gauge("waiters", 0, "");

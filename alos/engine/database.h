@@ -113,12 +113,11 @@ class BasicDatabase {
   using Transaction = BasicTransaction<Policies>;
 
   // Opens the database in `directory`, making it when `create`. kNotFound when there is none.
-  // Use BasicEngine, which locks the data directory.
-  static absl::StatusOr<std::unique_ptr<BasicDatabase>> Open(FileSystem* file_system,
-                                                             EpochManager* epochs,
-                                                             std::string directory,
-                                                             const EngineOptions& options,
-                                                             bool create);
+  // Use BasicEngine, which locks the data directory. `transaction_bytes`: what all open
+  // transactions of the engine take.
+  static absl::StatusOr<std::unique_ptr<BasicDatabase>> Open(
+      FileSystem* file_system, EpochManager* epochs, QueueGauge* transaction_bytes,
+      std::string directory, const EngineOptions& options, bool create);
 
   BasicDatabase(const BasicDatabase&) = delete;
   BasicDatabase& operator=(const BasicDatabase&) = delete;
@@ -321,6 +320,12 @@ class BasicDatabase {
 
   // Whether one holds something of this database: writers may have to wait.
   bool is_held() const { return reservations_.any(); }
+  // While one lives, its thread does not wait for that: a write of one document that would have to
+  // returns an error for which MustWait() is true, and has done nothing.
+  using NoWaiting = engine_internal::Reservations::NoWaiting;
+  static bool MustWait(const absl::Status& status) {
+    return engine_internal::Reservations::IsMustWait(status);
+  }
   // How many of those with a part here have begun to become visible, and how many of these are
   // visible as a whole. Written by who commits them.
   struct JointCounts {
@@ -417,11 +422,12 @@ class BasicDatabase {
     StoredBody body;  // for kPut
   };
 
-  BasicDatabase(FileSystem* file_system, EpochManager* epochs, std::string directory,
-                const EngineOptions& options)
+  BasicDatabase(FileSystem* file_system, EpochManager* epochs, QueueGauge* transaction_bytes,
+                std::string directory, const EngineOptions& options)
       : options_(options),
         snapshots_(options.history_retention),
         write_rate_(options.max_write_rate),
+        transaction_bytes_(transaction_bytes),
         collections_(epochs) {
     context_.file_system = file_system;
     context_.epochs = epochs;
@@ -693,6 +699,7 @@ class BasicDatabase {
   std::uint64_t opened_timestamp_ = 0;
   RateLimiter write_rate_;
   QueueGauge writers_{"writers", 0, ""};
+  QueueGauge* const transaction_bytes_;
   engine_internal::ShardContext<Policies> context_;
   std::vector<std::unique_ptr<Shard>> shards_;
   engine_internal::CollectionMap collections_;
@@ -776,11 +783,11 @@ inline absl::Status MakeInsertable(ValueView document, InsertableDocument* inser
 
 template <class Policies>
 absl::StatusOr<std::unique_ptr<BasicDatabase<Policies>>> BasicDatabase<Policies>::Open(
-    FileSystem* file_system, EpochManager* epochs, std::string directory,
-    const EngineOptions& options, bool create) {
+    FileSystem* file_system, EpochManager* epochs, QueueGauge* transaction_bytes,
+    std::string directory, const EngineOptions& options, bool create) {
   CheckDurabilityPolicy<typename Policies::Durability, FileSystem>();
   auto database = std::unique_ptr<BasicDatabase>(
-      new BasicDatabase(file_system, epochs, std::move(directory), options));
+      new BasicDatabase(file_system, epochs, transaction_bytes, std::move(directory), options));
   ALOS_RETURN_IF_ERROR(database->LoadManifest(create));
   ALOS_RETURN_IF_ERROR(database->RecoverShards());
   return database;

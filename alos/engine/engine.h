@@ -158,7 +158,9 @@ class BasicEngine {
   // What waits for what, in all databases together.
   std::vector<QueueStatistics> queues() const {
     const EpochManager::Statistics epochs = epochs_.statistics();
-    return {{"retired", epochs.retired - epochs.reclaimed, 0, 0, 0}, hook_seconds_.statistics()};
+    return {{"retired", epochs.retired - epochs.reclaimed, 0, 0, 0},
+            transaction_bytes_.statistics(),
+            hook_seconds_.statistics()};
   }
 
  private:
@@ -172,6 +174,7 @@ class BasicEngine {
         joint_(std::make_unique<engine_internal::JointCommitter<Policies>>(file_system, options_)) {
     hook_seconds_.SetBound(static_cast<std::uint64_t>(
         std::max<std::int64_t>(0, absl::ToInt64Seconds(options_.history_retention))));
+    transaction_bytes_.SetBound(options_.all_transactions_bytes_max);
   }
 
   static FileSystem* DefaultFileSystem() {
@@ -220,7 +223,7 @@ class BasicEngine {
     absl::MutexLock lock(&mutex_);
     std::unique_ptr<Database>& slot = databases_[name];
     if (slot == nullptr) {
-      auto opened = Database::Open(file_system_, &epochs_,
+      auto opened = Database::Open(file_system_, &epochs_, &transaction_bytes_,
                                    absl::StrCat(options_.data_path, "/", name), options_, create);
       if (!opened.ok()) {
         databases_.erase(name);
@@ -396,6 +399,11 @@ class BasicEngine {
   const EngineOptions options_;
   std::unique_ptr<typename FileSystem::LockType> lock_;
   EpochManager epochs_;
+  // What open transactions take.
+  QueueGauge transaction_bytes_{
+      "transaction_bytes", 0,
+      "writes of transactions are refused when it is full; end transactions sooner, make them "
+      "smaller, or raise --transactions-memory-mb"};
   // How far the hook is behind.
   QueueGauge hook_seconds_{
       "hook_seconds", 0,

@@ -228,6 +228,31 @@ TYPED_TEST(JointTransactionTest, SnapshotsBelongTogether) {
   EXPECT_EQ(Balance(**late->In(this->east_), "a"), 100) << "goes on without";
 }
 
+TYPED_TEST(JointTransactionTest, WhoMayNotWaitIsTold) {
+  const auto part = this->east_->BeginTransaction();
+  ASSERT_TRUE(part->UpdateOne("accounts", WhereId("a"), Add(1)).ok());
+  ASSERT_TRUE(part->Reserve(nullptr).ok());
+  {
+    const typename TestFixture::Database::NoWaiting no_waiting;
+    const absl::Status told = this->east_->UpdateOne("accounts", WhereId("a"), Add(5)).status();
+    EXPECT_TRUE(TestFixture::Database::MustWait(told)) << told;
+    EXPECT_TRUE(TestFixture::Database::MustWait(this->Insert(this->east_, "a", 5)));
+    EXPECT_TRUE(this->east_->UpdateOne("accounts", WhereId("b"), Add(5)).ok());
+  }
+  EXPECT_EQ(Balance(*this->east_, "a"), 100);
+  std::atomic<bool> done{false};
+  std::thread waits([&] {
+    const auto updated = this->east_->UpdateOne("accounts", WhereId("a"), Add(5));
+    EXPECT_TRUE(updated.ok() && this->east_->WaitVisible(updated->commit_timestamp).ok());
+    done = true;
+  });
+  absl::SleepFor(absl::Milliseconds(20));
+  EXPECT_FALSE(done);
+  part->Release();
+  waits.join();
+  EXPECT_EQ(Balance(*this->east_, "a"), 105);
+}
+
 TYPED_TEST(JointTransactionTest, SerializableAcrossDatabases) {
   for (const bool serializable : {false, true}) {
     for (const bool by_filter : {false, true}) {

@@ -78,6 +78,9 @@ struct EngineOptions {
   absl::Duration request_window = absl::Hours(1);
   // What the writes of one transaction may take in memory.
   std::size_t transaction_bytes_max = std::size_t{256} << 20;
+  // What all open transactions may take together: what they write and, if they are serializable,
+  // note of what they read. 0: no limit.
+  std::size_t all_transactions_bytes_max = std::size_t{512} << 20;
   // How often the checksums of all records are verified in the background (BasicDatabase::Scrub).
   // Zero: never. The first time after an hour, or the interval if that is less.
   absl::Duration scrub_interval = absl::Hours(24);

@@ -28,6 +28,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "alos/base/memory_reserve.h"
+#include "alos/base/queue_gauge.h"
 #include "alos/base/status_macros.h"
 #include "alos/engine/database.h"
 #include "alos/engine/internal/joint_log.h"
@@ -66,7 +67,8 @@ namespace alos {
 // crash either all of it is there or nothing. Errors: after an error of a write the transaction
 // goes on as if the write had not been asked for; InsertMany keeps the documents ahead of the one
 // that failed. kResourceExhausted when the writes take more than
-// EngineOptions::transaction_bytes_max.
+// EngineOptions::transaction_bytes_max, or there is no room for them, or for the note of a read, in
+// all_transactions_bytes_max.
 // Cost: writes are kept in memory until Commit(); a read by filter looks at each of those to its
 // collection. A serializable one notes what it reads; its Commit() looks at what others have
 // committed since it began, for a moment with all writers waiting if it read by a filter.
@@ -80,7 +82,8 @@ class BasicTransaction {
       : database_(database),
         is_serializable_(options.isolation == Isolation::kSerializable),
         pin_(std::move(pin)),
-        snapshot_(pin_.timestamp()) {}
+        snapshot_(pin_.timestamp()),
+        memory_(database->transaction_bytes_) {}
   explicit BasicTransaction(Database* database, const TransactionOptions& options = {})
       : BasicTransaction(database, options, database->PinNewest()) {}
   BasicTransaction(const BasicTransaction&) = delete;
@@ -93,10 +96,10 @@ class BasicTransaction {
     ALOS_RETURN_IF_ERROR(CheckActive());
     ALOS_ASSIGN_OR_RETURN(Collection * found, database_->FindCollection(collection));
     if (found == nullptr) {
-      NoteRead(collection, nullptr, Database::MatchEverything());
+      ALOS_RETURN_IF_ERROR(NoteRead(collection, nullptr, Database::MatchEverything()));
       return false;
     }
-    NoteKey(found, encoded_id);
+    ALOS_RETURN_IF_ERROR(NoteKey(found, encoded_id));
     return FindVisible(*found, encoded_id, visit);
   }
 
@@ -212,6 +215,43 @@ class BasicTransaction {
 
   using Written = std::optional<std::string>;  // nullopt: deleted
 
+  // What the transaction, or a part of it, takes of what all together may.
+  class Memory {
+   public:
+    explicit Memory(QueueGauge* all) : all_(*all) {}
+    ~Memory() { Clear(); }
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+
+    absl::Status Take(std::size_t bytes) {
+      if (!all_.TryAdd(bytes)) [[unlikely]] {
+        return absl::ResourceExhaustedError(absl::StrCat(
+            "the open transactions together take ", all_.depth(), " of ", all_.statistics().bound,
+            " bytes, so that there is no room for ", bytes,
+            " more; commit this one or roll it back, end others, or raise --transactions-memory-mb "
+            "(EngineOptions::all_transactions_bytes_max)"));
+      }
+      bytes_ += bytes;
+      return absl::OkStatus();
+    }
+    // Whether there is room or not.
+    void TakeAnyhow(std::size_t bytes) {
+      all_.Add(bytes);
+      bytes_ += bytes;
+    }
+    void GiveBack(std::size_t bytes) {
+      all_.Remove(bytes);
+      bytes_ -= bytes;
+    }
+    void Clear() {
+      if (bytes_ != 0) GiveBack(bytes_);
+    }
+
+   private:
+    QueueGauge& all_;
+    std::size_t bytes_ = 0;
+  };
+
   // What a document to be written takes.
   static std::size_t WriteBytes(std::string_view id, const Written& document) {
     return sizeof(Key) + sizeof(Written) + id.size() + (document ? document->size() : 0);
@@ -228,7 +268,13 @@ class BasicTransaction {
     const std::size_t bytes = writes_bytes_ + WriteBytes(id, document) -
                               (own == writes_.end() ? 0 : WriteBytes(id, own->second));
     ALOS_RETURN_IF_ERROR(CheckRoom(bytes));
-    ALOS_RETURN_IF_ERROR(TakeUniqueKeys(collection, id, document));
+    const std::size_t more = bytes > writes_bytes_ ? bytes - writes_bytes_ : 0;
+    ALOS_RETURN_IF_ERROR(memory_.Take(more));
+    if (absl::Status taken = TakeUniqueKeys(collection, id, document); !taken.ok()) {
+      memory_.GiveBack(more);
+      return taken;
+    }
+    if (more == 0) memory_.GiveBack(writes_bytes_ - bytes);
     writes_bytes_ = bytes;
     if (own != writes_.end()) {
       own->second = std::move(document);
@@ -243,12 +289,16 @@ class BasicTransaction {
     if (all.size() == 1) return Put(collection, all[0].first, std::move(all[0].second));
     // What was there before: nullopt where nothing was.
     std::vector<std::optional<Written>> before;
+    Memory kept(database_->transaction_bytes_);
     before.reserve(all.size());
     for (auto& [id, document] : all) {
       const auto own = writes_.find(Key{&collection, id});
+      absl::Status status;
+      if (own != writes_.end()) status = kept.Take(WriteBytes(id, own->second));
       before.push_back(own == writes_.end() ? std::nullopt : std::optional<Written>(own->second));
-      const absl::Status status = Put(collection, id, std::move(document));
+      if (status.ok()) status = Put(collection, id, std::move(document));
       if (status.ok()) continue;
+      const std::size_t bytes = writes_bytes_;
       for (std::size_t i = before.size() - 1; i-- > 0;) {
         const auto written = writes_.find(Key{&collection, all[i].first});
         writes_bytes_ -= WriteBytes(all[i].first, written->second);
@@ -258,6 +308,11 @@ class BasicTransaction {
         } else {
           writes_.erase(written);
         }
+      }
+      if (bytes > writes_bytes_) {
+        memory_.GiveBack(bytes - writes_bytes_);
+      } else {
+        memory_.TakeAnyhow(writes_bytes_ - bytes);
       }
       RemakeUniqueKeys();
       return status;
@@ -310,12 +365,27 @@ class BasicTransaction {
           }));
       if (!status.ok()) return database_->WhenTrue(status);
     }
+    std::size_t more = 0;
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      for (const std::string& key : after[i]) more += UniqueKeyBytes(name(i, key), id);
+    }
+    ALOS_RETURN_IF_ERROR(memory_.Take(more));
+    std::size_t less = 0;
     for (std::size_t i = 0; i < before.size(); ++i) {
-      for (const std::string& key : before[i]) unique_keys_.erase(name(i, key));
+      for (const std::string& key : before[i]) {
+        const std::string known = name(i, key);
+        if (unique_keys_.erase(known) != 0) less += UniqueKeyBytes(known, id);
+      }
     }
     for (std::size_t i = 0; i < after.size(); ++i) {
-      for (const std::string& key : after[i]) unique_keys_.insert_or_assign(name(i, key), id);
+      for (const std::string& key : after[i]) {
+        const std::string added = name(i, key);
+        if (!unique_keys_.insert_or_assign(added, id).second) less += UniqueKeyBytes(added, id);
+      }
     }
+    memory_.GiveBack(less);
+    unique_keys_bytes_ += more;
+    unique_keys_bytes_ -= less;
     return absl::OkStatus();
   }
 
@@ -325,9 +395,14 @@ class BasicTransaction {
     return absl::StrCat(collection.id, " ", list[index]->definition.name(), " ", key);
   }
 
+  static std::size_t UniqueKeyBytes(std::string_view name, std::string_view id) {
+    return 2 * sizeof(std::string) + name.size() + id.size();
+  }
+
   // The keys of all that is written, from the documents.
   void RemakeUniqueKeys() {
     unique_keys_.clear();
+    memory_.GiveBack(std::exchange(unique_keys_bytes_, 0));
     const auto guard = database_->context_.epochs->Enter();
     for (const auto& [key, document] : writes_) {
       const engine_internal::UniqueIndexList* list = key.collection->unique.list();
@@ -336,49 +411,70 @@ class BasicTransaction {
       engine_internal::AppendUniqueKeys(*list, ValueView::FromTrusted(*document), &keys)
           .IgnoreError();
       for (std::size_t i = 0; i < keys.size(); ++i) {
-        for (const std::string& one : keys[i])
-          unique_keys_.insert_or_assign(UniqueKeyName(*key.collection, *list, i, one), key.id);
+        for (const std::string& one : keys[i]) {
+          const std::string name = UniqueKeyName(*key.collection, *list, i, one);
+          if (unique_keys_.insert_or_assign(name, key.id).second)
+            unique_keys_bytes_ += UniqueKeyBytes(name, key.id);
+        }
       }
     }
+    memory_.TakeAnyhow(unique_keys_bytes_);
+  }
+
+  static std::size_t ReadKeyBytes(std::string_view id) { return sizeof(Key) + id.size(); }
+  // About what is kept of a filter: the program is some times as large as its text.
+  static std::size_t PredicateBytes(std::string_view name, const Filter& filter) {
+    return sizeof(Predicate) + name.size() + 8 * filter.program().source_bytes();
   }
 
   // Notes, for a serializable transaction, that a document was looked at.
-  void NoteKey(Collection* collection, std::string_view id) {
-    if (!is_serializable_) return;
+  absl::Status NoteKey(Collection* collection, std::string_view id) {
+    if (!is_serializable_ || whole_reads_.contains(collection->name)) return absl::OkStatus();
     if (read_keys_.size() >= kReadKeysMax) {
       // Of the collection with so many it is simpler to say that all of it was read.
-      NoteRead(collection->name, collection, Database::MatchEverything());
+      ALOS_RETURN_IF_ERROR(NoteRead(collection->name, collection, Database::MatchEverything()));
       for (auto key = read_keys_.lower_bound(Key{collection, std::string()});
            key != read_keys_.end() && key->collection == collection;) {
+        memory_.GiveBack(ReadKeyBytes(key->id));
         key = read_keys_.erase(key);
       }
-      return;
+      return absl::OkStatus();
     }
-    const auto all = whole_reads_.find(collection->name);
-    if (all == whole_reads_.end()) read_keys_.insert(Key{collection, std::string(id)});
+    Key key{collection, std::string(id)};
+    if (read_keys_.contains(key)) return absl::OkStatus();
+    ALOS_RETURN_IF_ERROR(memory_.Take(ReadKeyBytes(id)));
+    read_keys_.insert(std::move(key));
+    return absl::OkStatus();
   }
 
   // The same for a filter. `collection`: nullptr when there is none of that name.
-  void NoteRead(std::string_view name, Collection* collection, const Filter& filter) {
-    if (!is_serializable_ || whole_reads_.contains(name)) return;
+  absl::Status NoteRead(std::string_view name, Collection* collection, const Filter& filter) {
+    if (!is_serializable_ || whole_reads_.contains(name)) return absl::OkStatus();
     if (collection != nullptr && filter.id_candidates()) {
-      for (const std::string& id : *filter.id_candidates()) NoteKey(collection, id);
-      return;
+      for (const std::string& id : *filter.id_candidates())
+        ALOS_RETURN_IF_ERROR(NoteKey(collection, id));
+      return absl::OkStatus();
     }
-    if (filter.matches_everything() || predicates_.size() >= kPredicatesMax) {
+    const bool is_whole = filter.matches_everything() || predicates_.size() >= kPredicatesMax;
+    const Filter& noted = is_whole ? Database::MatchEverything() : filter;
+    ALOS_RETURN_IF_ERROR(memory_.Take(PredicateBytes(name, noted)));
+    if (is_whole) {
       whole_reads_.emplace(name);
-      std::erase_if(predicates_, [&](const Predicate& other) { return other.name == name; });
-      predicates_.push_back({std::string(name), collection, Database::MatchEverything()});
-      return;
+      std::erase_if(predicates_, [&](const Predicate& other) {
+        if (other.name != name) return false;
+        memory_.GiveBack(PredicateBytes(other.name, other.filter));
+        return true;
+      });
     }
-    predicates_.push_back({std::string(name), collection, filter});
+    predicates_.push_back({std::string(name), collection, noted});
+    return absl::OkStatus();
   }
 
   // What comes before each read by a filter; nullptr when there is no such collection.
   absl::StatusOr<Collection*> BeginRead(std::string_view collection, const Filter& filter) {
     ALOS_RETURN_IF_ERROR(CheckActive());
     ALOS_ASSIGN_OR_RETURN(Collection * found, database_->FindCollection(collection));
-    NoteRead(collection, found, filter);
+    ALOS_RETURN_IF_ERROR(NoteRead(collection, found, filter));
     return found;
   }
 
@@ -440,6 +536,7 @@ class BasicTransaction {
     UpdateResult result;
     if (found == nullptr) return result;
     std::vector<std::pair<std::string, Written>> changed;
+    Memory gathered(database_->transaction_bytes_);
     std::size_t bytes = 0;
     absl::Status status;
     const auto take = [&](ValueView document) -> absl::Status {
@@ -450,6 +547,7 @@ class BasicTransaction {
       if (!is_changed) return absl::OkStatus();
       bytes += WriteBytes(id, written);
       ALOS_RETURN_IF_ERROR(CheckRoom(bytes));
+      if (!once) ALOS_RETURN_IF_ERROR(gathered.Take(WriteBytes(id, written)));
       changed.emplace_back(std::move(id), std::move(written));
       return absl::OkStatus();
     };
@@ -459,6 +557,7 @@ class BasicTransaction {
     }));
     ALOS_RETURN_IF_ERROR(status);
     result.modified = changed.size();
+    gathered.Clear();  // it is taken anew as it is written
     if (!changed.empty()) ALOS_RETURN_IF_ERROR(PutAll(*found, std::move(changed)));
     return result;
   }
@@ -520,6 +619,8 @@ class BasicTransaction {
     read_keys_.clear();
     predicates_.clear();
     whole_reads_.clear();
+    unique_keys_bytes_ = 0;
+    memory_.Clear();
     pin_.Release();
   }
 
@@ -537,11 +638,13 @@ class BasicTransaction {
   const bool is_serializable_;
   SnapshotRegistry::Pin pin_;
   const std::uint64_t snapshot_;
+  Memory memory_;
   bool active_ = true;
   std::size_t writes_bytes_ = 0;
   absl::btree_map<Key, Written> writes_;
   // Of the documents written: collection, index and key, and the id that has it.
   absl::flat_hash_map<std::string, std::string> unique_keys_;
+  std::size_t unique_keys_bytes_ = 0;
   // What a serializable one has read.
   absl::btree_set<Key> read_keys_;
   std::vector<Predicate> predicates_;
@@ -685,7 +788,9 @@ absl::Status BasicTransaction<Policies>::ValidateRecord(Shard& shard, std::uint6
     if (!is_looked_at) {
       is_looked_at = true;
       const std::uint64_t hash = database_->Hash(header.collection, record.id());
-      is_current = shard.FindNewest(header.collection, record.id(), hash) == offset &&
+      // A later one is looked at by itself. An earlier one means that this one is on its way into
+      // the index, as happens while the writer role is not ours.
+      is_current = shard.FindNewest(header.collection, record.id(), hash) <= offset &&
                    shard.HasChangedSince(offset, snapshot_);
     }
     if (!is_current) return absl::OkStatus();

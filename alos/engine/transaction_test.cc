@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "alos/base/queue_gauge.h"
 #include "alos/document/builder.h"
 #include "alos/engine/engine.h"
 #include "alos/index/index_definition.h"
@@ -430,6 +431,83 @@ TYPED_TEST(TransactionTest, WritesAreBounded) {
     ASSERT_TRUE(transaction->UpdateOne("accounts", WhereId("n1"), Add(1)).ok());
   ASSERT_TRUE(this->Commit(*transaction).ok());
   EXPECT_EQ(this->Balance(*this->database_, "n1"), 1001);
+}
+
+TYPED_TEST(TransactionTest, AllOfThemTogetherAreBounded) {
+  this->options_.all_transactions_bytes_max = 20'000;
+  this->Open();
+  const auto statistics = [&] {
+    for (const QueueStatistics& queue : this->engine_->queues()) {
+      if (queue.name == "transaction_bytes") return queue;
+    }
+    return QueueStatistics();
+  };
+  EXPECT_EQ(statistics().bound, 20'000U);
+  using Transaction = typename TestFixture::Transaction;
+  const auto insert = [&](Transaction& transaction, std::string_view id, std::size_t padding) {
+    std::string document;
+    Builder(&document)
+        .StartDocument()
+        .Key("_id")
+        .String(id)
+        .Key("balance")
+        .Int(0)
+        .Key("key")
+        .String(absl::StrCat(id, std::string(padding, 'x')))
+        .EndDocument();
+    return transaction.InsertOne("accounts", ValueView::FromTrusted(document)).status();
+  };
+  auto first = this->database_->BeginTransaction();
+  auto second = this->database_->BeginTransaction({.isolation = Isolation::kSerializable});
+  EXPECT_EQ(statistics().depth, 0U) << "what has read and written nothing takes nothing";
+  ASSERT_TRUE(insert(*first, "p", 12'000).ok());
+  ASSERT_TRUE(insert(*second, "q", 5'000).ok());
+  EXPECT_EQ(statistics().warnings, 1U) << "four fifths";
+  const std::uint64_t before = statistics().depth;
+  const absl::Status refused = insert(*second, "r", 5'000);
+  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "of 20000 bytes")) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "--transactions-memory-mb")) << refused;
+  EXPECT_EQ(statistics().depth, before) << "as if it had not been asked for";
+  EXPECT_EQ(this->Balance(*second, "r"), -1);
+  EXPECT_LT(statistics().depth, before + 200) << "a key that was read";
+  EXPECT_GT(statistics().depth, before);
+  // Writes of many are refused as a whole. Other than transactions nobody has a part in this.
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      first->UpdateMany("accounts", WhereBalance("$gte", 0), Add(1)).status()));
+  EXPECT_EQ(this->Balance(*first, "p"), 0);
+  EXPECT_EQ(this->Balance(*first, "a"), 100);
+  ASSERT_TRUE(this->Insert("s", 7).ok());
+  // There is room again when one ends, in whatever way.
+  first->Rollback();
+  ASSERT_TRUE(insert(*second, "r", 5'000).ok());
+  ASSERT_TRUE(second->DeleteOne("accounts", WhereId("q")).ok());
+  ASSERT_TRUE(insert(*second, "t", 5'000).ok()) << "what is replaced takes nothing";
+  ASSERT_TRUE(this->Commit(*second).ok());
+  EXPECT_EQ(this->Balance(*this->database_, "r"), 0);
+  EXPECT_EQ(statistics().depth, 0U);
+  {
+    auto third = this->database_->BeginTransaction();
+    ASSERT_TRUE(insert(*third, "u", 5'000).ok());
+  }
+  EXPECT_EQ(statistics().depth, 0U);
+  // Keys of unique indexes are kept besides the documents.
+  IndexDefinition unique;
+  unique.paths = {"key"};
+  unique.is_unique = true;
+  unique.is_sparse = true;
+  ASSERT_TRUE(this->database_->CreateIndex("accounts", unique).ok());
+  auto fourth = this->database_->BeginTransaction();
+  ASSERT_TRUE(insert(*fourth, "v", 5'000).ok());
+  EXPECT_GT(statistics().depth, 10'000U);
+  ASSERT_TRUE(fourth->UpdateMany("accounts", WhereBalance("$gte", 50), Add(1)).ok());
+  const std::uint64_t with_key = statistics().depth;
+  EXPECT_FALSE(insert(*fourth, "w", 5'000).ok());
+  EXPECT_EQ(statistics().depth, with_key);
+  ASSERT_TRUE(fourth->DeleteOne("accounts", WhereId("v")).ok());
+  EXPECT_LT(statistics().depth, 2'000U);
+  fourth.reset();
+  EXPECT_EQ(statistics().depth, 0U);
 }
 
 TYPED_TEST(TransactionTest, ADroppedCollectionIsAConflict) {

@@ -135,14 +135,27 @@ class Reservations {
   }
 
   // Waits until something is given back after releases() was `seen`, or nothing is held. False:
-  // that took longer than `patience`.
+  // that took longer than `patience`, or this thread may not wait.
   bool Await(std::uint64_t seen, absl::Duration patience) const {
+    if (must_not_wait_) return false;
     absl::MutexLock lock(&mutex_);
     const auto is_over = [this, seen] {
       return releases_.load(std::memory_order_relaxed) != seen || !any();
     };
     return mutex_.AwaitWithTimeout(absl::Condition(&is_over), patience);
   }
+
+  // While one lives, Await() of its thread does not wait.
+  class NoWaiting {
+   public:
+    NoWaiting() : before_(must_not_wait_) { must_not_wait_ = true; }
+    ~NoWaiting() { must_not_wait_ = before_; }
+    NoWaiting(const NoWaiting&) = delete;
+    NoWaiting& operator=(const NoWaiting&) = delete;
+
+   private:
+    const bool before_;
+  };
 
   // While one lives nothing is held: for who changes collections and unique indexes.
   class Pause {
@@ -185,6 +198,8 @@ class Reservations {
 
  private:
   static constexpr std::string_view kMustWaitPayload = "alos/must_wait";
+
+  inline static thread_local bool must_not_wait_ = false;
 
   struct Held {
     std::uint32_t holders = 0;

@@ -207,6 +207,8 @@ class FilterProgram {
   bool MatchesValue(ValueView value) const { return Evaluate(0, value, nullptr); }
 
   const std::vector<FilterNode>& nodes() const { return nodes_; }
+  // Of the document that it was compiled from.
+  std::size_t source_bytes() const { return bytes_size_; }
   const std::vector<Path>& paths() const { return paths_; }
   const std::vector<List>& lists() const { return lists_; }
   const std::vector<Regex>& regexes() const { return regexes_; }
@@ -563,6 +565,7 @@ class FilterProgram {
   }
 
   std::unique_ptr<char[]> bytes_;  // The filter; literals point into it.
+  std::size_t bytes_size_ = 0;
   std::vector<FilterNode> nodes_;  // Never empty after compilation.
   std::vector<Path> paths_;
   std::vector<List> lists_;
@@ -625,6 +628,7 @@ class FilterCompiler {
   ValueView Own(ValueView value) {
     const std::string_view bytes = value.bytes();
     program_->bytes_ = std::make_unique<char[]>(bytes.size());
+    program_->bytes_size_ = bytes.size();
     std::memcpy(program_->bytes_.get(), bytes.data(), bytes.size());
     return ValueView::FromTrusted(std::string_view(program_->bytes_.get(), bytes.size()));
   }

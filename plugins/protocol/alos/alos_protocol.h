@@ -117,7 +117,7 @@ class AlosProtocol<EngineType, Ciphers>::Session {
   }
   // Carries out the request that Advance announced.
   void Work(std::string* output) {
-    RunCurrent(output);
+    RunCurrent(output, /*may_wait=*/true);
     has_current_ = false;
   }
   RateLimiter::Time PauseUntil() const { return operations_.turn(); }
@@ -165,7 +165,8 @@ class AlosProtocol<EngineType, Ciphers>::Session {
 
   bool Begin(std::string* output);
   bool Handshake(std::string* output);
-  void RunCurrent(std::string* output);
+  // False: it would have to wait, which it may not. Nothing was done.
+  bool RunCurrent(std::string* output, bool may_wait);
   void Reply(std::uint32_t id, bool no_reply, const absl::Status& status, std::string_view result,
              std::string* output);
   void AnswerPending(std::string* output);
@@ -274,7 +275,7 @@ SessionStep AlosProtocol<Engine, Ciphers>::Session::Advance(std::string* output)
       // Whoever carries it out will say so.
     }
     if (is_long) return SessionStep::kWork;
-    RunCurrent(output);
+    if (!RunCurrent(output, /*may_wait=*/false)) return SessionStep::kWork;
     has_current_ = false;
   }
 }
@@ -336,7 +337,7 @@ bool AlosProtocol<Engine, Ciphers>::Session::Handshake(std::string* output) {
 }
 
 template <class Engine, class Ciphers>
-void AlosProtocol<Engine, Ciphers>::Session::RunCurrent(std::string* output) {
+bool AlosProtocol<Engine, Ciphers>::Session::RunCurrent(std::string* output, bool may_wait) {
   const std::size_t start = BeginFrame(channel_, output);
   AppendResultHeader(current_.id, output);
   const std::size_t result_start = output->size();
@@ -347,7 +348,13 @@ void AlosProtocol<Engine, Ciphers>::Session::RunCurrent(std::string* output) {
   protocol_internal::Commit<Database> commit;
   absl::Status status;
   try {
+    std::optional<typename Database::NoWaiting> no_waiting;
+    if (!may_wait && operations_.IsSingleWrite(current_)) no_waiting.emplace();
     status = operations_.Run(current_, output, &commit);
+    if (no_waiting && Database::MustWait(status)) {
+      output->resize(start);
+      return false;
+    }
   } catch (const std::bad_alloc&) {
     commit = {};
     status = absl::ResourceExhaustedError(
@@ -359,7 +366,7 @@ void AlosProtocol<Engine, Ciphers>::Session::RunCurrent(std::string* output) {
     output->resize(start);
     pending_.push_back({current_.id, current_.no_reply, absl::OkStatus(), std::string()});
     pending_joint_ = std::move(commit.joint);
-    return;
+    return true;
   }
   const bool invisible = commit.timestamp != 0 && !commit.database->IsVisible(commit.timestamp);
   if (!invisible && pending_.empty()) [[likely]] {
@@ -371,7 +378,7 @@ void AlosProtocol<Engine, Ciphers>::Session::RunCurrent(std::string* output) {
       output->resize(start);
       Reply(current_.id, false, status, "", output);
     }
-    return;
+    return true;
   }
   std::string result = status.ok() ? output->substr(result_start) : std::string();
   output->resize(start);
@@ -382,6 +389,7 @@ void AlosProtocol<Engine, Ciphers>::Session::RunCurrent(std::string* output) {
     pending_commit_ = {commit.database, std::max(commit.timestamp, pending_commit_.timestamp)};
     pending_database_ = std::string(current_.database);
   }
+  return true;
 }
 
 template <class Engine, class Ciphers>

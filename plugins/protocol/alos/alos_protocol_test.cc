@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -1099,6 +1100,39 @@ TEST_F(AlosProtocolTest, OnlyLongRequestsGoToAWorker) {
   Ask(Operation::kFindManyCount, R"({"query":{"n":2}})");
   Ask(Operation::kFlush, "{}", "");
   EXPECT_EQ(talk_->works(), 6);
+}
+
+// It is looked before whether anything is held; what is held in between is found by the write.
+TEST_F(AlosProtocolTest, AWriteThatWouldHaveToWaitIsDoneOnceByAWorker) {
+  Ask(Operation::kInsertOne, R"({"_id":"a","n":0})");
+  TestEngine::Database* const database =
+      *engine_->GetOrCreateDatabase(engine_->OpenDatabases().front());
+  std::atomic<bool> stop{false};
+  std::atomic<int> held{0};
+  std::thread holder([&] {
+    const std::string filter_bytes = Encode(R"({"_id":"a"})");
+    const std::string update_bytes = Encode(R"({"$inc":{"n":1000000}})");
+    const Filter filter = *Filter::Compile(ValueView::FromTrusted(filter_bytes));
+    const Update update = *Update::Compile(ValueView::FromTrusted(update_bytes));
+    while (!stop) {
+      const auto transaction = database->BeginTransaction();
+      EXPECT_TRUE(transaction->UpdateOne("c", filter, update).ok());
+      if (!transaction->Reserve(nullptr).ok()) continue;
+      ++held;
+      std::this_thread::yield();
+      transaction->Release();
+    }
+  });
+  int asked = 0;
+  while (asked < 2000 || held < 100) {
+    ++asked;
+    EXPECT_EQ(Ask(Operation::kUpdateOne, R"({"filter":{"_id":"a"},"update":{"$inc":{"n":1}}})"),
+              R"({"count":1,"updated":1})");
+  }
+  stop = true;
+  holder.join();
+  EXPECT_EQ(Ask(Operation::kFindById, R"({"id":"a"})"),
+            absl::StrCat(R"({"_id":"a","n":)", asked, "}"));
 }
 
 class EncryptedTest : public AlosProtocolTest,

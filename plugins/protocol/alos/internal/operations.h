@@ -128,6 +128,20 @@ class Operations {
   // disk, or opens a database. Only a guess about time: the result is the same either way.
   bool IsLong(const Request& request);
 
+  // Whether it writes one document, or none: when it cannot do so at once it can be run again
+  // (BasicDatabase::NoWaiting).
+  static bool IsSingleWrite(const Request& request) {
+    switch (request.operation) {
+      case Operation::kInsertOne:
+      case Operation::kUpdateOne:
+      case Operation::kDeleteOne:
+      case Operation::kUpsertOne:
+        return true;
+      default:
+        return false;
+    }
+  }
+
   // Whether a write that came before on the same connection need not be visible before this request
   // runs. True for inserts, which look at nothing but their own id.
   static bool IsInsert(const Request& request) {
