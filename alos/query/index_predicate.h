@@ -474,6 +474,9 @@ class SegmentPredicate {
     // Of many intervals: a bit for every 2^coarse_shift codes, set where one of them may be there.
     std::vector<std::uint64_t> coarse;
     int coarse_shift = 0;
+    // kText: a bit for each row, set where it may match what else the filter asks for. Empty: of
+    // all rows.
+    std::vector<std::uint64_t> few_rows;
 
     bool MayHave(Code code) const {
       if (coarse.empty()) return true;
@@ -778,7 +781,7 @@ class SegmentPredicate {
   }
 
   // The leaves whose rows together hold every match, and how many entries they have at most.
-  std::uint64_t DriverOf(std::size_t index, std::vector<std::size_t>* driver) {
+  std::uint64_t DriverOf(std::size_t index, std::vector<std::size_t>* driver) const {
     const IndexPredicate::Node& node = predicate_.nodes()[index];
     const std::size_t end = index + node.subtree_size;
     switch (node.kind) {
@@ -855,6 +858,7 @@ class SegmentPredicate {
     Leaf& leaf = leaves_[index];
     const bool is_regex = FilterOf(index).op == query_internal::FilterOp::kRegex;
     const std::uint64_t keys = leaf.text_end - first;
+    NoteFewRows(index);
     const std::size_t parts = leaf.text_keys < kParallelKeysMin ? 1 : kTextParts;
     std::vector<std::vector<Interval>> found(parts);
     std::vector<Counters> counters(parts);
@@ -908,6 +912,32 @@ class SegmentPredicate {
     counters->bytes_read += counts.bytes_read;
   }
 
+  // Notes which rows some part of the top conjunction leaves, where that costs less than to ask the
+  // columns about each candidate of the text: a bit is set in the cache, a column is read from
+  // memory.
+  void NoteFewRows(std::size_t text) {
+    Leaf& leaf = leaves_[text];
+    std::vector<std::size_t> fewest;
+    std::uint64_t entries = kNoEstimate;
+    for (const std::size_t other : OtherConjuncts(text)) {
+      std::vector<std::size_t> driver;
+      const std::uint64_t estimate = DriverOf(other, &driver);
+      if (estimate >= entries) continue;
+      entries = estimate;
+      fewest = std::move(driver);
+    }
+    if (entries == kNoEstimate || entries / 8 + segment_.rows / 1024 >= leaf.text_keys) return;
+    leaf.few_rows.assign(segment_.rows / 64 + 1, 0);
+    for (const std::size_t index : fewest) {
+      const Column& column = leaves_[index].column->column();
+      for (const Interval& interval : leaves_[index].intervals) {
+        for (const std::uint32_t row : column.PostingsRange(interval.first, interval.end)) {
+          if (row < segment_.rows) leaf.few_rows[row / 64] |= std::uint64_t{1} << row % 64;
+        }
+      }
+    }
+  }
+
   // The parts of the top conjunction that columns tell of, and that no text is part of.
   std::vector<std::size_t> OtherConjuncts(std::size_t text) const {
     const std::vector<IndexPredicate::Node>& nodes = predicate_.nodes();
@@ -951,7 +981,10 @@ class SegmentPredicate {
    public:
     RowsFirst(const SegmentPredicate& predicate, const std::vector<std::size_t>& others,
               const Leaf& text)
-        : predicate_(predicate), others_(others), column_(text.column->column()) {
+        : predicate_(predicate),
+          others_(others),
+          column_(text.column->column()),
+          few_rows_(text.few_rows) {
       std::size_t depth = 0;
       for (const std::size_t other : others) depth = std::max(depth, predicate.DepthOf(other));
       scratch_.resize(depth + 1);
@@ -959,6 +992,7 @@ class SegmentPredicate {
 
     void operator()(absl::Span<const std::uint32_t> chunks, TextChunkMask* masks) {
       if (is_useless_) return SelectAllCodes()(chunks, masks);
+      std::uint32_t all = 0;
       std::uint32_t size = 0;
       // Three cache misses in a row each, of all of them at once.
       for (const std::uint32_t chunk : chunks)
@@ -976,16 +1010,17 @@ class SegmentPredicate {
                 masks[i] =
                     static_cast<TextChunkMask>(masks[i] | 1 << key % TrigramIndex::kChunkKeys);
               } else {
+                all += static_cast<std::uint32_t>(rows.size());
                 for (const std::uint32_t row : rows) {
                   if (row >= predicate_.segment_.rows) continue;
                   rows_[size] = row;
-                  keys_[size++] = static_cast<std::uint8_t>(key);
+                  keys_[size] = static_cast<std::uint8_t>(key);
+                  size += few_rows_.empty() || (few_rows_[row / 64] >> row % 64 & 1) != 0;
                 }
               }
               ++key;
             });
       }
-      const std::uint32_t all = size;
       for (const std::size_t other : others_) {
         if (size == 0) break;
         predicate_.EvaluateRows(other, rows_.data(), size, scratch_.data());
@@ -1015,6 +1050,7 @@ class SegmentPredicate {
     const SegmentPredicate& predicate_;
     const std::vector<std::size_t>& others_;
     const Column& column_;
+    const std::vector<std::uint64_t>& few_rows_;
     std::array<std::uint32_t, kBatchRows> rows_;
     std::array<std::uint8_t, kBatchRows> keys_;  // of each row: its place in the chunks asked about
     std::vector<Block> scratch_;
