@@ -130,6 +130,14 @@ def alos_dependencies():
     )
     maybe(
         debian_archive,
+        name = "relacy",
+        build_file = Label("//third_party/relacy:relacy.BUILD"),
+        files = {"relacy/relacy-dev_0.0+git20191025.acc09bb-2_all.deb": "18997d285cd3fdf4cdad995fe4ae151edaf38e970254ae6a2a2ecb45d8463083"},
+        # Without its replacements of the global operators new and delete.
+        patches = [Label("//third_party/relacy:operators.patch")],
+    )
+    maybe(
+        debian_archive,
         name = "boost",
         build_file = Label("//third_party/boost:boost.BUILD"),
         files = {"boost1.81/libboost1.81-dev_1.81.0-5+deb12u1_amd64.deb": "bfe6d942c9fa4d68c8455e712a16fe3911f85d92959a0753cb22e5c13c2067de"},

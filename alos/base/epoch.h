@@ -23,15 +23,17 @@
 #include "absl/base/optimization.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
-#include "absl/synchronization/mutex.h"
+#include "alos/base/atomics.h"
 #include "alos/base/check.h"
 #include "alos/base/memory_reserve.h"
 
 namespace alos {
 
 namespace base_internal {
-struct EpochSlot;
-class EpochRegistry;
+template <class Atomics>
+struct BasicEpochSlot;
+template <class Atomics>
+class BasicEpochRegistry;
 }  // namespace base_internal
 
 // Guards a set of shared, replaceable objects.
@@ -57,7 +59,11 @@ class EpochRegistry;
 //   allocate 64 bytes; threads that have ended leave their slot to others. Retire takes a short
 //   lock and pays, amortised, a constant part of a Collect. A guard that lives long keeps
 //   everything that is retired meanwhile: hold one for a batch, not for a session.
-class EpochManager {
+template <class Atomics>
+class BasicEpochManager {
+  using Slot = base_internal::BasicEpochSlot<Atomics>;
+  using Registry = base_internal::BasicEpochRegistry<Atomics>;
+
  public:
   // While it lives, nothing its thread can find is destroyed. Neither copied nor moved.
   class [[nodiscard]] Guard {
@@ -67,9 +73,10 @@ class EpochManager {
     ~Guard();
 
    private:
-    friend class EpochManager;
-    explicit Guard(base_internal::EpochSlot* slot) : slot_(slot) {}
-    base_internal::EpochSlot* const slot_;
+    friend class BasicEpochManager;
+    friend struct EpochManagerPeer;
+    Guard(const BasicEpochManager& manager, Slot* slot);
+    Slot* const slot_;
   };
 
   struct Statistics {
@@ -78,13 +85,13 @@ class EpochManager {
     std::uint64_t collections = 0;  // Scans over the threads.
   };
 
-  EpochManager();
-  EpochManager(const EpochManager&) = delete;
-  EpochManager& operator=(const EpochManager&) = delete;
-  ~EpochManager();
+  BasicEpochManager();
+  BasicEpochManager(const BasicEpochManager&) = delete;
+  BasicEpochManager& operator=(const BasicEpochManager&) = delete;
+  ~BasicEpochManager();
 
   // Guards may be nested; the outermost counts.
-  Guard Enter();
+  Guard Enter() { return Guard(*this, SlotOfThisThread()); }
 
   // Calls `deleter` once no guard that exists now is left: on some thread, in this or a later call
   // of Retire, Collect or the destructor, never under a lock of the manager. It may itself call
@@ -108,6 +115,9 @@ class EpochManager {
   std::size_t SlotCountForTest() const;
 
  private:
+  friend struct EpochManagerPeer;  // testing/models: its threads are not the system's
+  using MutexLock = typename Atomics::MutexLock;
+
   struct Retired {
     std::uint64_t epoch;
     absl::AnyInvocable<void() &&> deleter;
@@ -115,23 +125,25 @@ class EpochManager {
 
   static constexpr std::size_t kCollectAtLeast = 64;
 
-  base_internal::EpochSlot* SlotOfThisThread();
-  ABSL_ATTRIBUTE_COLD base_internal::EpochSlot* FindOrMakeSlot();
+  Slot* SlotOfThisThread();
+  ABSL_ATTRIBUTE_COLD Slot* FindOrMakeSlot();
 
   // Constant after construction.
   const std::uint64_t id_;  // Never used again, unlike an address.
-  const std::shared_ptr<base_internal::EpochRegistry> registry_;
+  const std::shared_ptr<Registry> registry_;
 
   // Alone on its cache line: every Enter reads it. Starts at 1 (0 in a slot means: not inside).
   // Written under mutex_ only.
-  alignas(ABSL_CACHELINE_SIZE) std::atomic<std::uint64_t> epoch_{1};
+  alignas(ABSL_CACHELINE_SIZE) typename Atomics::template Atomic<std::uint64_t> epoch_{1};
 
-  alignas(ABSL_CACHELINE_SIZE) mutable absl::Mutex mutex_;
+  alignas(ABSL_CACHELINE_SIZE) mutable typename Atomics::Mutex mutex_;
   std::vector<Retired> pending_ ABSL_GUARDED_BY(mutex_);
   std::size_t collect_at_ ABSL_GUARDED_BY(mutex_) = kCollectAtLeast;
   bool collecting_ ABSL_GUARDED_BY(mutex_) = false;  // One automatic collection at a time.
   Statistics statistics_ ABSL_GUARDED_BY(mutex_);
 };
+
+using EpochManager = BasicEpochManager<StdAtomics>;
 
 // The manager's guard, for those who like to name a type: EpochGuard guard(epochs);
 class EpochGuard {
@@ -147,60 +159,67 @@ class EpochGuard {
 namespace base_internal {
 
 // One thread's mark in one manager.
-struct alignas(ABSL_CACHELINE_SIZE) EpochSlot {
+template <class Atomics>
+struct alignas(ABSL_CACHELINE_SIZE) BasicEpochSlot {
   // 0: the thread is outside. Otherwise: the manager's epoch when it went in, or an earlier one.
-  std::atomic<std::uint64_t> epoch{0};
+  typename Atomics::template Atomic<std::uint64_t> epoch{0};
   // Guards of the thread; touched by it only.
   std::uint32_t depth = 0;
   // Whether a thread has it; guarded by the registry's mutex.
   bool taken = false;
   // The list only grows, in front; constant once the slot is in it.
-  EpochSlot* next = nullptr;
+  BasicEpochSlot* next = nullptr;
 };
+using EpochSlot = BasicEpochSlot<StdAtomics>;
 static_assert(sizeof(EpochSlot) == ABSL_CACHELINE_SIZE);
 
 // The slots of one manager. Shared between it and its threads, so that either may end first.
-class EpochRegistry {
+template <class Atomics>
+class BasicEpochRegistry {
  public:
-  EpochRegistry() = default;
-  EpochRegistry(const EpochRegistry&) = delete;
-  EpochRegistry& operator=(const EpochRegistry&) = delete;
-  ~EpochRegistry() {
-    for (EpochSlot* slot = first_; slot != nullptr;) delete std::exchange(slot, slot->next);
+  using Slot = BasicEpochSlot<Atomics>;
+
+  BasicEpochRegistry() = default;
+  BasicEpochRegistry(const BasicEpochRegistry&) = delete;
+  BasicEpochRegistry& operator=(const BasicEpochRegistry&) = delete;
+  ~BasicEpochRegistry() {
+    for (Slot* slot = first_; slot != nullptr;) delete std::exchange(slot, slot->next);
   }
 
-  EpochSlot* Take() {
-    absl::MutexLock lock(&mutex_);
-    for (EpochSlot* slot = first_; slot != nullptr; slot = slot->next) {
+  Slot* Take() {
+    MutexLock lock(&mutex_);
+    for (Slot* slot = first_; slot != nullptr; slot = slot->next) {
       if (!std::exchange(slot->taken, true)) return slot;
     }
-    auto* const slot = new EpochSlot;
+    auto* const slot = new Slot;
     slot->taken = true;
     slot->next = first_;
     first_ = slot;
     return slot;
   }
 
-  void Leave(EpochSlot* slot) {
+  void Leave(Slot* slot) {
     ALOS_CHECK(slot->depth == 0);  // A guard that outlived its thread.
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     slot->taken = false;
   }
 
   // The newest slot. A collector that does not find a thread's slot came here before the thread's
   // Take(): by the mutex, all it did before that is then known to the thread.
-  EpochSlot* First() {
-    absl::MutexLock lock(&mutex_);
+  Slot* First() {
+    MutexLock lock(&mutex_);
     return first_;
   }
 
   // Set once the manager is gone: threads may forget their slot.
-  std::atomic<bool> abandoned{false};
+  typename Atomics::template Atomic<bool> abandoned{false};
 
  private:
-  absl::Mutex mutex_;
-  EpochSlot* first_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  using MutexLock = typename Atomics::MutexLock;
+  typename Atomics::Mutex mutex_;
+  Slot* first_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
+using EpochRegistry = BasicEpochRegistry<StdAtomics>;
 
 // The slots that a thread has, one per manager that it used and that still lives.
 class EpochThread {
@@ -255,11 +274,12 @@ inline std::uint64_t NextEpochManagerId() {
 
 }  // namespace base_internal
 
-inline EpochManager::EpochManager()
-    : id_(base_internal::NextEpochManagerId()),
-      registry_(std::make_shared<base_internal::EpochRegistry>()) {}
+template <class Atomics>
+BasicEpochManager<Atomics>::BasicEpochManager()
+    : id_(base_internal::NextEpochManagerId()), registry_(std::make_shared<Registry>()) {}
 
-inline EpochManager::~EpochManager() {
+template <class Atomics>
+BasicEpochManager<Atomics>::~BasicEpochManager() {
   for (auto* slot = registry_->First(); slot != nullptr; slot = slot->next) {
     ALOS_CHECK(slot->epoch.load(std::memory_order_acquire) == 0);  // A guard outlives its manager.
   }
@@ -269,11 +289,12 @@ inline EpochManager::~EpochManager() {
   registry_->abandoned.store(true, std::memory_order_release);
 }
 
-inline base_internal::EpochSlot* EpochManager::FindOrMakeSlot() {
+template <class Atomics>
+auto BasicEpochManager<Atomics>::FindOrMakeSlot() -> Slot* {
   // A guard in the destructor of another thread_local object, after ours is gone.
   ALOS_CHECK(!base_internal::epoch_thread_cache.thread_ended);
   static thread_local base_internal::EpochThread thread;
-  base_internal::EpochSlot* slot = thread.Find(id_);
+  Slot* slot = thread.Find(id_);
   if (slot == nullptr) slot = thread.Add(id_, registry_);
   const std::size_t index = id_ % base_internal::EpochThreadCache::kEntries;
   base_internal::epoch_thread_cache.manager_ids[index] = id_;
@@ -281,7 +302,8 @@ inline base_internal::EpochSlot* EpochManager::FindOrMakeSlot() {
   return slot;
 }
 
-inline base_internal::EpochSlot* EpochManager::SlotOfThisThread() {
+template <class Atomics>
+auto BasicEpochManager<Atomics>::SlotOfThisThread() -> Slot* {
   const base_internal::EpochThreadCache& cache = base_internal::epoch_thread_cache;
   const std::size_t index = id_ % base_internal::EpochThreadCache::kEntries;
   if (ABSL_PREDICT_TRUE(cache.manager_ids[index] == id_)) return cache.slots[index];
@@ -308,41 +330,43 @@ inline base_internal::EpochSlot* EpochManager::SlotOfThisThread() {
 // Both orders are by acquire and release on one object. With a plain store in the reader, or a
 // plain load in the collector, both could miss each other (a store is delayed past a later load on
 // every processor), and a fence would be needed, which ThreadSanitizer does not understand.
-inline EpochManager::Guard EpochManager::Enter() {
-  base_internal::EpochSlot* const slot = SlotOfThisThread();
-  if (slot->depth++ == 0) {
-    const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);
-    slot->epoch.exchange(epoch, std::memory_order_acq_rel);
-  }
-  return Guard(slot);
+template <class Atomics>
+BasicEpochManager<Atomics>::Guard::Guard(const BasicEpochManager& manager, Slot* slot)
+    : slot_(slot) {
+  if (slot->depth++ != 0) return;
+  const std::uint64_t epoch = manager.epoch_.load(std::memory_order_acquire);
+  slot->epoch.exchange(epoch, std::memory_order_acq_rel);
 }
 
-inline EpochManager::Guard::~Guard() {
+template <class Atomics>
+BasicEpochManager<Atomics>::Guard::~Guard() {
   // Release: what was read under the guard was read before it is gone.
   if (--slot_->depth == 0) slot_->epoch.store(0, std::memory_order_release);
 }
 
-inline void EpochManager::Retire(absl::AnyInvocable<void() &&> deleter) {
+template <class Atomics>
+void BasicEpochManager<Atomics>::Retire(absl::AnyInvocable<void() &&> deleter) {
   // What is retired has been unlinked already: there is no way back.
   const MemoryReserve::Critical critical(std::nothrow);
   bool collect = false;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     pending_.push_back({epoch_.load(std::memory_order_relaxed), std::move(deleter)});
     ++statistics_.retired;
     if (pending_.size() >= collect_at_ && !collecting_) collect = collecting_ = true;
   }
   if (!collect) return;
   Collect();
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   collecting_ = false;
 }
 
-inline std::size_t EpochManager::Collect() {
+template <class Atomics>
+std::size_t BasicEpochManager<Atomics>::Collect() {
   const MemoryReserve::Critical critical(std::nothrow);
   std::vector<Retired> taken;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (pending_.empty()) return 0;
     ++statistics_.collections;
     // Readers that come from now on do not hold back what is pending.
@@ -359,7 +383,7 @@ inline std::size_t EpochManager::Collect() {
       taken.begin(), taken.end(), [&](const Retired& retired) { return retired.epoch < oldest; });
   const auto count = static_cast<std::size_t>(first_kept - taken.begin());
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     pending_.insert(pending_.end(), std::make_move_iterator(first_kept),
                     std::make_move_iterator(taken.end()));
     // Twice what had to stay: a reader that stays inside costs each Retire a constant all the same.
@@ -374,12 +398,14 @@ inline std::size_t EpochManager::Collect() {
   return count;
 }
 
-inline EpochManager::Statistics EpochManager::statistics() const {
-  absl::MutexLock lock(&mutex_);
+template <class Atomics>
+auto BasicEpochManager<Atomics>::statistics() const -> Statistics {
+  MutexLock lock(&mutex_);
   return statistics_;
 }
 
-inline std::size_t EpochManager::SlotCountForTest() const {
+template <class Atomics>
+std::size_t BasicEpochManager<Atomics>::SlotCountForTest() const {
   std::size_t count = 0;
   for (auto* slot = registry_->First(); slot != nullptr; slot = slot->next) ++count;
   return count;

@@ -13,6 +13,7 @@
 #include <limits>
 #include <string_view>
 
+#include "alos/base/atomics.h"
 #include "alos/base/log.h"
 
 namespace alos {
@@ -33,15 +34,16 @@ struct QueueStatistics {
 //
 // Threads: all members, any, but SetBound: before the queue is used. Lifetime: name and advice
 // outlive it. Errors: none. Cost: an atomic addition, or a store, and two loads.
-class QueueGauge {
+template <class Atomics>
+class BasicQueueGauge {
  public:
   // `advice`: the end of the line in the log: what waits, and what to do about it.
-  QueueGauge(std::string_view name, std::uint64_t bound, std::string_view advice)
+  BasicQueueGauge(std::string_view name, std::uint64_t bound, std::string_view advice)
       : name_(name), advice_(advice) {
     SetBound(bound);
   }
-  QueueGauge(const QueueGauge&) = delete;
-  QueueGauge& operator=(const QueueGauge&) = delete;
+  BasicQueueGauge(const BasicQueueGauge&) = delete;
+  BasicQueueGauge& operator=(const BasicQueueGauge&) = delete;
 
   void SetBound(std::uint64_t bound) {
     bound_ = bound;
@@ -83,6 +85,8 @@ class QueueGauge {
   }
 
  private:
+  template <class T>
+  using Atomic = typename Atomics::template Atomic<T>;
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::seconds kQuiet{60};
 
@@ -116,12 +120,14 @@ class QueueGauge {
   const std::string_view advice_;
   std::uint64_t bound_ = 0;
   std::uint64_t warn_at_ = 0;
-  std::atomic<std::uint64_t> depth_{0};
-  std::atomic<std::uint64_t> high_water_{0};
-  std::atomic<std::uint64_t> warnings_{0};
-  std::atomic<bool> is_warned_{false};
-  std::atomic<std::int64_t> last_warning_{0};  // seconds of the steady clock
+  Atomic<std::uint64_t> depth_{0};
+  Atomic<std::uint64_t> high_water_{0};
+  Atomic<std::uint64_t> warnings_{0};
+  Atomic<bool> is_warned_{false};
+  Atomic<std::int64_t> last_warning_{0};  // seconds of the steady clock
 };
+
+using QueueGauge = BasicQueueGauge<StdAtomics>;
 
 }  // namespace alos
 

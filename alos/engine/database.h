@@ -70,6 +70,7 @@
 #include "alos/engine/internal/stored_body.h"
 #include "alos/engine/internal/unique_enforcer.h"
 #include "alos/engine/internal/unique_indexes.h"
+#include "alos/engine/internal/writer_lock.h"
 #include "alos/engine/options.h"
 #include "alos/engine/request_id.h"
 #include "alos/engine/results.h"

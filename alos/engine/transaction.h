@@ -35,6 +35,7 @@
 #include "alos/engine/internal/request_notes.h"
 #include "alos/engine/internal/reservations.h"
 #include "alos/engine/internal/unique_indexes.h"
+#include "alos/engine/internal/writer_lock.h"
 #include "alos/engine/options.h"
 #include "alos/engine/request_id.h"
 #include "alos/engine/results.h"

@@ -25,6 +25,7 @@
 #include <utility>
 
 #include "absl/types/span.h"
+#include "alos/base/atomics.h"
 #include "alos/base/check.h"
 #include "alos/base/epoch.h"
 
@@ -33,15 +34,16 @@ namespace alos {
 // Threads: Put, Remove and Reset belong to the shard's writer role; Find, Holds and VisitBelow may
 // be called by any thread at any time inside a guard of `epochs`, take no lock and never wait.
 // Durability: none of its own; alos/index/primary_checkpoint.h stores and loads it.
-class PrimaryIndex {
+template <class Atomics, std::uint64_t kInitialCapacity>
+class BasicPrimaryIndex {
  public:
   static constexpr std::uint64_t kOffsetMax = (std::uint64_t{1} << 47) - 8;
 
-  explicit PrimaryIndex(EpochManager* epochs)
+  explicit BasicPrimaryIndex(BasicEpochManager<Atomics>* epochs)
       : epochs_(epochs), table_(new Table(kInitialCapacity)) {}
-  ~PrimaryIndex() { delete table_.load(std::memory_order_relaxed); }
-  PrimaryIndex(const PrimaryIndex&) = delete;
-  PrimaryIndex& operator=(const PrimaryIndex&) = delete;
+  ~BasicPrimaryIndex() { delete table_.load(std::memory_order_relaxed); }
+  BasicPrimaryIndex(const BasicPrimaryIndex&) = delete;
+  BasicPrimaryIndex& operator=(const BasicPrimaryIndex&) = delete;
 
   // The offset of the newest record for which `matches(offset)` holds, or 0. `matches` is called
   // for the few records whose hash agrees in its stored bits.
@@ -160,17 +162,18 @@ class PrimaryIndex {
  private:
   static constexpr int kOffsetBits = 44;
   static constexpr std::uint64_t kOffsetMask = (std::uint64_t{1} << kOffsetBits) - 1;
-  static constexpr std::uint64_t kInitialCapacity = 16;
   static constexpr std::uint64_t kRemoved = 1;
   // Larger tables, or with more keys, are not rebuilt to be smaller: writers would wait for long.
   static constexpr std::uint64_t kShrinkKeysMax = 1024;
   static constexpr std::uint64_t kShrinkCapacityMax = std::uint64_t{1} << 19;
 
+  template <class T>
+  using Atomic = typename Atomics::template Atomic<T>;
   struct Table {
     explicit Table(std::uint64_t capacity)
-        : mask(capacity - 1), slots(std::make_unique<std::atomic<std::uint64_t>[]>(capacity)) {}
+        : mask(capacity - 1), slots(std::make_unique<Atomic<std::uint64_t>[]>(capacity)) {}
     const std::uint64_t mask;
-    const std::unique_ptr<std::atomic<std::uint64_t>[]> slots;
+    const std::unique_ptr<Atomic<std::uint64_t>[]> slots;
   };
 
   static constexpr std::uint64_t Slot(std::uint64_t hash, std::uint64_t offset) {
@@ -200,12 +203,14 @@ class PrimaryIndex {
     return rebuilt;
   }
 
-  EpochManager* const epochs_;
-  std::atomic<Table*> table_;
+  BasicEpochManager<Atomics>* const epochs_;
+  Atomic<Table*> table_;
   // The writer's.
   std::uint64_t size_ = 0;
   std::uint64_t removed_ = 0;
 };
+
+using PrimaryIndex = BasicPrimaryIndex<StdAtomics, 16>;
 
 }  // namespace alos
 

@@ -48,6 +48,7 @@
 #include "alos/base/epoch.h"
 #include "alos/base/file_system.h"
 #include "alos/base/status_macros.h"
+#include "alos/storage/growable_mapping.h"
 #include "alos/storage/record.h"
 
 namespace alos {
@@ -346,9 +347,7 @@ class BasicShardLog {
   }
 
   // The bytes at `offset`, valid while the caller's epoch guard lives.
-  const char* At(std::uint64_t offset) const {
-    return base_.load(std::memory_order_acquire) + offset;
-  }
+  const char* At(std::uint64_t offset) const { return mapping_.At(offset); }
 
   // One past the last published record.
   std::uint64_t end() const { return end_.load(std::memory_order_acquire); }
@@ -486,7 +485,7 @@ class BasicShardLog {
   static constexpr std::uint64_t kInitialReservation = 64 << 20;
 
   BasicShardLog(std::unique_ptr<FileType> file, std::uint64_t generation, EpochManager* epochs)
-      : file_(std::move(file)), generation_(generation), epochs_(epochs) {}
+      : file_(std::move(file)), generation_(generation), mapping_(epochs) {}
 
   static std::string EncodeFileHeader(const ShardIdentity& identity, std::uint64_t generation) {
     std::string header(kFileHeaderSize, '\0');
@@ -614,12 +613,8 @@ class BasicShardLog {
     while (reservation < size + size / 2) reservation *= 4;
     ALOS_ASSIGN_OR_RETURN(std::unique_ptr<MappingType> mapping, file_->Map(reservation));
     if (mapping->mapped_bytes() < size) ALOS_RETURN_IF_ERROR(mapping->Extend(size));
-    base_.store(mapping->data(), std::memory_order_release);
     allocated_.store(mapping->mapped_bytes(), std::memory_order_relaxed);
-    std::swap(mapping_, mapping);
-    if (mapping != nullptr) {
-      epochs_->Retire([old = std::shared_ptr<MappingType>(std::move(mapping))] {});
-    }
+    mapping_.Replace(std::move(mapping));
     return absl::OkStatus();
   }
 
@@ -683,7 +678,6 @@ class BasicShardLog {
   // Constant after construction.
   const std::unique_ptr<FileType> file_;
   const std::uint64_t generation_;
-  EpochManager* const epochs_;
   std::vector<DamagedExtent> damaged_;  // after Recover()
 
   // Whoever compacts, one at a time.
@@ -691,13 +685,12 @@ class BasicShardLog {
   std::uint64_t stored_begin_offset_ = kFirstRecordOffset;
   std::uint64_t complete_until_ = 0;
 
-  // The writer's.
-  std::unique_ptr<MappingType> mapping_;
+  // The writer's; but through mapping_ all read.
+  GrowableMapping<MappingType> mapping_;
   std::uint64_t tail_ = 0;      // one past the last prepared record; >= end_
   std::uint64_t reserved_ = 0;  // what is between the begin and this has space of its own
 
   // Written by the writer, read by all.
-  std::atomic<char*> base_{nullptr};
   std::atomic<std::uint64_t> end_{0};
   std::atomic<std::uint64_t> allocated_{0};
   std::atomic<std::uint64_t> begin_{kFirstRecordOffset};

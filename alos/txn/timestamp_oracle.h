@@ -10,9 +10,8 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <thread>
 
-#include "alos/base/check.h"
+#include "alos/base/atomics.h"
 
 namespace alos {
 
@@ -20,20 +19,20 @@ namespace alos {
 // snapshot is the number visible(): every commit up to it is installed, whatever order they
 // finished in. Threads: all members, any thread, no lock. Install waits (yielding) only while
 // kWindow later timestamps are outstanding.
-class TimestampOracle {
+template <class Atomics, std::uint64_t kWindow>
+class BasicTimestampOracle {
  public:
   // Timestamps start at newest + 1.
-  explicit TimestampOracle(std::uint64_t newest) : next_(newest + 1), visible_(newest) {
+  explicit BasicTimestampOracle(std::uint64_t newest) : next_(newest + 1), visible_(newest) {
     for (auto& slot : *installed_) slot.store(0, std::memory_order_relaxed);
   }
-  TimestampOracle(const TimestampOracle&) = delete;
-  TimestampOracle& operator=(const TimestampOracle&) = delete;
+  BasicTimestampOracle(const BasicTimestampOracle&) = delete;
+  BasicTimestampOracle& operator=(const BasicTimestampOracle&) = delete;
 
   std::uint64_t Allocate() { return next_.fetch_add(1, std::memory_order_relaxed); }
 
   void Install(std::uint64_t timestamp) {
-    while (timestamp - visible_.load(std::memory_order_acquire) > kWindow)
-      std::this_thread::yield();
+    while (timestamp - visible_.load(std::memory_order_acquire) > kWindow) Atomics::Yield();
     // Sequentially consistent, as are the loads below: of two neighbours that finish at once, at
     // least one sees the other's slot, so visible_ never stays behind.
     Slot(timestamp).store(timestamp, std::memory_order_seq_cst);
@@ -50,17 +49,17 @@ class TimestampOracle {
   std::uint64_t newest() const { return next_.load(std::memory_order_relaxed) - 1; }
 
  private:
-  static constexpr std::uint64_t kWindow = 4096;
+  using Number = typename Atomics::template Atomic<std::uint64_t>;
 
-  std::atomic<std::uint64_t>& Slot(std::uint64_t timestamp) {
-    return (*installed_)[timestamp % kWindow];
-  }
+  Number& Slot(std::uint64_t timestamp) { return (*installed_)[timestamp % kWindow]; }
 
-  alignas(64) std::atomic<std::uint64_t> next_;
-  alignas(64) std::atomic<std::uint64_t> visible_;
-  const std::unique_ptr<std::array<std::atomic<std::uint64_t>, kWindow>> installed_ =
-      std::make_unique<std::array<std::atomic<std::uint64_t>, kWindow>>();
+  alignas(64) Number next_;
+  alignas(64) Number visible_;
+  const std::unique_ptr<std::array<Number, kWindow>> installed_ =
+      std::make_unique<std::array<Number, kWindow>>();
 };
+
+using TimestampOracle = BasicTimestampOracle<StdAtomics, 4096>;
 
 }  // namespace alos
 

@@ -14,7 +14,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
-#include "absl/synchronization/mutex.h"
+#include "alos/base/atomics.h"
 #include "alos/base/check.h"
 #include "alos/cache/cache.h"
 
@@ -27,7 +27,10 @@ namespace alos {
 // instance guards the table and the list; it is held for a look-up and four pointers, not while a
 // visitor runs nor while memory is given back: an entry is counted by whoever reads it. Every entry
 // counts with kEntryOverheadBytes in addition to its document.
-class LruCache {
+//
+// `Document` is std::string, or something of its looks.
+template <class Atomics, class Document>
+class BasicLruCache {
  public:
   static constexpr std::string_view kName = "lru";
 
@@ -35,18 +38,20 @@ class LruCache {
   // between 7/16 and 7/8 full, and what the allocator adds to two blocks.
   static constexpr std::size_t kEntryOverheadBytes = 160;
 
-  explicit LruCache(std::size_t budget_bytes) : budget_bytes_(budget_bytes) {}
-  LruCache(const LruCache&) = delete;
-  LruCache& operator=(const LruCache&) = delete;
-  ~LruCache();
+  explicit BasicLruCache(std::size_t budget_bytes) : budget_bytes_(budget_bytes) {}
+  BasicLruCache(const BasicLruCache&) = delete;
+  BasicLruCache& operator=(const BasicLruCache&) = delete;
+  ~BasicLruCache();
 
   bool Lookup(std::uint64_t key, absl::FunctionRef<void(std::string_view)> visit);
-  void Insert(std::uint64_t key, std::string document);
+  void Insert(std::uint64_t key, Document document);
   void Erase(std::uint64_t key);
   std::size_t used_bytes() const;
   CacheStatistics statistics() const;
 
  private:
+  using MutexLock = typename Atomics::MutexLock;
+
   // In the list from newest to oldest use, which is a ring through list_.
   struct Link {
     Link* newer = nullptr;
@@ -54,11 +59,11 @@ class LruCache {
   };
 
   struct Entry : Link {
-    Entry(std::uint64_t k, std::string d) : key(k), document(std::move(d)) {}
+    Entry(std::uint64_t k, Document d) : key(k), document(std::move(d)) {}
     const std::uint64_t key;
-    const std::string document;
+    const Document document;
     // One for the table, one for each visit that is going on.
-    std::atomic<std::uint32_t> holders{1};
+    typename Atomics::template Atomic<std::uint32_t> holders{1};
   };
 
   static std::size_t CostBytes(const Entry& entry) {
@@ -74,52 +79,61 @@ class LruCache {
 
   const std::size_t budget_bytes_;
 
-  mutable absl::Mutex mutex_;
+  mutable typename Atomics::Mutex mutex_;
   absl::flat_hash_map<std::uint64_t, Entry*> entries_ ABSL_GUARDED_BY(mutex_);
   Link list_ ABSL_GUARDED_BY(mutex_) = {&list_, &list_};  // list_.older is the newest.
   std::size_t used_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   CacheStatistics statistics_ ABSL_GUARDED_BY(mutex_);
 };
 
+using LruCache = BasicLruCache<StdAtomics, std::string>;
+
 // ---- Readers of the API may stop here. ----
 
-inline LruCache::~LruCache() {
-  absl::MutexLock lock(&mutex_);
+template <class Atomics, class Document>
+BasicLruCache<Atomics, Document>::~BasicLruCache() {
+  MutexLock lock(&mutex_);
   for (const auto& [key, entry] : entries_) {
     ALOS_CHECK(entry->holders.load(std::memory_order_acquire) == 1);  // A visit outlives the cache.
     delete entry;
   }
 }
 
-inline void LruCache::Release(Entry* entry) {
+template <class Atomics, class Document>
+void BasicLruCache<Atomics, Document>::Release(Entry* entry) {
   // Release, so that what a visitor read was read before the entry goes; acquire, so that whoever
   // deletes it comes after all of them.
   if (entry->holders.fetch_sub(1, std::memory_order_acq_rel) == 1) delete entry;
 }
 
-inline void LruCache::Unlink(Entry* entry) {
+template <class Atomics, class Document>
+void BasicLruCache<Atomics, Document>::Unlink(Entry* entry) {
   entry->newer->older = entry->older;
   entry->older->newer = entry->newer;
 }
 
-inline void LruCache::PushNewest(Entry* entry) {
+template <class Atomics, class Document>
+void BasicLruCache<Atomics, Document>::PushNewest(Entry* entry) {
   entry->newer = &list_;
   entry->older = list_.older;
   list_.older->newer = entry;
   list_.older = entry;
 }
 
-inline void LruCache::Forget(Entry* entry) {
+template <class Atomics, class Document>
+void BasicLruCache<Atomics, Document>::Forget(Entry* entry) {
   Unlink(entry);
   ALOS_DCHECK(used_bytes_ >= CostBytes(*entry));
   used_bytes_ -= CostBytes(*entry);
   --statistics_.entries;
 }
 
-inline bool LruCache::Lookup(std::uint64_t key, absl::FunctionRef<void(std::string_view)> visit) {
+template <class Atomics, class Document>
+bool BasicLruCache<Atomics, Document>::Lookup(std::uint64_t key,
+                                              absl::FunctionRef<void(std::string_view)> visit) {
   Entry* entry;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     const auto found = entries_.find(key);
     if (found == entries_.end()) {
       ++statistics_.misses;
@@ -140,7 +154,8 @@ inline bool LruCache::Lookup(std::uint64_t key, absl::FunctionRef<void(std::stri
   return true;
 }
 
-inline void LruCache::Insert(std::uint64_t key, std::string document) {
+template <class Atomics, class Document>
+void BasicLruCache<Atomics, Document>::Insert(std::uint64_t key, Document document) {
   // A string that has room to spare would be kept with it.
   if (document.capacity() - document.size() > document.size() / 8 + 64) document.shrink_to_fit();
   auto* const fresh = new Entry(key, std::move(document));
@@ -151,7 +166,7 @@ inline void LruCache::Insert(std::uint64_t key, std::string document) {
   }
   Link* victims = nullptr;  // Through `older`; released after the lock.
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     const auto [place, is_new] = entries_.try_emplace(key, fresh);
     if (!is_new) {
       Forget(place->second);
@@ -177,10 +192,11 @@ inline void LruCache::Insert(std::uint64_t key, std::string document) {
   }
 }
 
-inline void LruCache::Erase(std::uint64_t key) {
+template <class Atomics, class Document>
+void BasicLruCache<Atomics, Document>::Erase(std::uint64_t key) {
   Entry* entry;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     const auto found = entries_.find(key);
     if (found == entries_.end()) return;
     entry = found->second;
@@ -190,13 +206,15 @@ inline void LruCache::Erase(std::uint64_t key) {
   Release(entry);
 }
 
-inline std::size_t LruCache::used_bytes() const {
-  absl::MutexLock lock(&mutex_);
+template <class Atomics, class Document>
+std::size_t BasicLruCache<Atomics, Document>::used_bytes() const {
+  MutexLock lock(&mutex_);
   return used_bytes_;
 }
 
-inline CacheStatistics LruCache::statistics() const {
-  absl::MutexLock lock(&mutex_);
+template <class Atomics, class Document>
+CacheStatistics BasicLruCache<Atomics, Document>::statistics() const {
+  MutexLock lock(&mutex_);
   return statistics_;
 }
 

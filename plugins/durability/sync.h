@@ -15,17 +15,16 @@
 #include <new>
 #include <random>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "alos/base/atomics.h"
 #include "alos/base/memory_reserve.h"
 #include "alos/base/queue_gauge.h"
 #include "alos/storage/durability.h"
@@ -38,8 +37,12 @@ struct SyncDurability {
   static constexpr bool kAcknowledgedIsDurable = true;
 
   // Cost of a commit: one lock for the order of the journal, one copy of the record into the group.
-  template <class FileSystem>
+  template <class FileSystem, class Atomics = StdAtomics>
   class Log {
+    using MutexLock = typename Atomics::MutexLock;
+    using Condition = typename Atomics::Condition;
+    using Thread = typename Atomics::Thread;
+
    public:
     static absl::StatusOr<std::unique_ptr<Log>> Open(FileSystem& file_system,
                                                      DurabilityOptions options) {
@@ -55,14 +58,14 @@ struct SyncDurability {
       } else if (absl::IsResourceExhausted(segment.status())) {
         // What is there can be read. The flusher makes the segment once there is room.
         log->first_sequence_ = sequence;
-        absl::MutexLock lock(&log->mutex_);
+        MutexLock lock(&log->mutex_);
         log->SetFull(segment.status());
       } else {
         return segment.status();
       }
       for (const std::uint64_t number : old) ALOS_RETURN_IF_ERROR(log->RemoveSegment(number));
-      log->flusher_ = std::thread([raw = log.get()] { raw->FlushGroups(); });
-      log->checkpointer_ = std::thread([raw = log.get()] { raw->TrimJournal(); });
+      log->flusher_ = Thread([raw = log.get()] { raw->FlushGroups(); });
+      log->checkpointer_ = Thread([raw = log.get()] { raw->TrimJournal(); });
       return log;
     }
 
@@ -70,8 +73,8 @@ struct SyncDurability {
 
     template <class Seal>
     absl::StatusOr<std::uint64_t> Commit(Seal&& seal, absl::Span<const CounterDelta> deltas) {
-      absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(this, &Log::CanCommit));
+      MutexLock lock(&mutex_);
+      mutex_.Await(Condition(this, &Log::CanCommit));
       if (!health_.ok()) return health_;
       if (!full_.ok()) return full_;
       const std::uint64_t timestamp = ++last_lsn_;
@@ -93,7 +96,7 @@ struct SyncDurability {
     void NotifyVisible(std::uint64_t timestamp, VisibleCallback callback) {
       absl::Status status;
       {
-        absl::MutexLock lock(&mutex_);
+        MutexLock lock(&mutex_);
         if (visible_.load(std::memory_order_relaxed) < timestamp) {
           if (health_.ok()) {
             waiters_.push_back({timestamp, std::move(callback)});
@@ -109,7 +112,7 @@ struct SyncDurability {
     absl::Status Flush() {
       std::uint64_t newest = 0;
       {
-        absl::MutexLock lock(&mutex_);
+        MutexLock lock(&mutex_);
         newest = last_lsn_;
       }
       absl::Notification done;
@@ -130,7 +133,7 @@ struct SyncDurability {
     bool is_crowded() const { return group_bytes_.is_nearly_full() || waiting_.is_nearly_full(); }
 
     absl::Status health() const {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       return health_;
     }
 
@@ -197,8 +200,8 @@ struct SyncDurability {
       Gathered flushing;
       while (true) {
         {
-          absl::MutexLock lock(&mutex_);
-          mutex_.Await(absl::Condition(this, &Log::HasWork));
+          MutexLock lock(&mutex_);
+          mutex_.Await(Condition(this, &Log::HasWork));
           if (gathering_.group.empty() && (stop_ || full_.ok())) return;
           std::swap(flushing, gathering_);
           group_bytes_.Set(0);
@@ -209,7 +212,7 @@ struct SyncDurability {
         if (status.ok()) status = segment_->Append(flushing.group, visible_);
         std::vector<Waiter> ready;
         {
-          absl::MutexLock lock(&mutex_);
+          MutexLock lock(&mutex_);
           if (status.ok()) {
             for (const CounterDelta& delta : flushing.deltas)
               delta.counter->fetch_add(delta.delta, std::memory_order_relaxed);
@@ -257,16 +260,16 @@ struct SyncDurability {
         std::vector<Waiter> ready;
         absl::Status outcome;
         {
-          absl::MutexLock lock(&mutex_);
+          MutexLock lock(&mutex_);
           SetFull(status);
-          if (mutex_.AwaitWithTimeout(absl::Condition(&stop_), kFullRetryInterval)) return status;
+          if (mutex_.AwaitWithTimeout(Condition(&stop_), kFullRetryInterval)) return status;
           if (absl::Now() > patience) TakeReady(true, &ready);
           outcome = OutcomeUnknown(full_);
         }
         for (Waiter& waiter : ready) waiter.callback(outcome);
         status = TryTakeRoom(group);
       }
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       full_ = absl::OkStatus();
       return status;
     }
@@ -296,15 +299,15 @@ struct SyncDurability {
       while (true) {
         std::uint64_t below = 0;
         {
-          absl::MutexLock lock(&mutex_);
-          mutex_.Await(absl::Condition(this, &Log::MustTrim));
+          MutexLock lock(&mutex_);
+          mutex_.Await(Condition(this, &Log::MustTrim));
           if (stop_) return;
           below = trim_below_;
         }
         absl::Status status = options_.sync_shards();
         if (absl::IsResourceExhausted(status)) {  // the journal has everything, and can wait
-          absl::MutexLock lock(&mutex_);
-          mutex_.AwaitWithTimeout(absl::Condition(&stop_), kFullRetryInterval);
+          MutexLock lock(&mutex_);
+          mutex_.AwaitWithTimeout(Condition(&stop_), kFullRetryInterval);
           continue;
         }
         if (status.ok()) {
@@ -317,12 +320,12 @@ struct SyncDurability {
           }
         }
         if (status.ok()) {
-          absl::MutexLock lock(&mutex_);
+          MutexLock lock(&mutex_);
           if (trim_below_ == below) trim_below_ = 0;
         } else {
           // The journal still has everything, so nothing is lost; but the shard files cannot be
           // trusted, and the journal would grow without bound.
-          absl::MutexLock lock(&mutex_);
+          MutexLock lock(&mutex_);
           health_ = absl::UnavailableError(
               absl::StrCat("the database is read-only: the shard files could not be flushed (",
                            status.message(), "); check the disk, then restart"));
@@ -339,7 +342,7 @@ struct SyncDurability {
 
     void StopThreads() {
       {
-        absl::MutexLock lock(&mutex_);
+        MutexLock lock(&mutex_);
         stop_ = true;
       }
       if (flusher_.joinable()) flusher_.join();
@@ -352,7 +355,7 @@ struct SyncDurability {
     std::unique_ptr<JournalSegment<FileSystem>> segment_;
     std::uint64_t first_sequence_ = 0;  // of the segment that there was no room for
     std::uint64_t rotated_to_ = 0;      // segments before it are to be trimmed
-    std::atomic<std::uint64_t> visible_;
+    typename Atomics::template Atomic<std::uint64_t> visible_;
 
     QueueGauge group_bytes_{
         "journal_group", kGroupSizeMax,
@@ -361,7 +364,7 @@ struct SyncDurability {
     QueueGauge waiting_{"commits", kWaitersMax,
                         "so many writes wait for the disk that more will wait before they begin"};
 
-    mutable absl::Mutex mutex_;
+    mutable typename Atomics::Mutex mutex_;
     Gathered gathering_ ABSL_GUARDED_BY(mutex_);
     std::vector<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
     std::uint64_t last_lsn_ ABSL_GUARDED_BY(mutex_);
@@ -369,8 +372,8 @@ struct SyncDurability {
     absl::Status health_ ABSL_GUARDED_BY(mutex_);
     absl::Status full_ ABSL_GUARDED_BY(mutex_);  // why there is no room for now, or OK
     bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-    std::thread flusher_;
-    std::thread checkpointer_;
+    Thread flusher_;
+    Thread checkpointer_;
   };
 };
 

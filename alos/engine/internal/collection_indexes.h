@@ -21,6 +21,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "alos/base/copy_on_write.h"
 #include "alos/base/epoch.h"
 #include "alos/index/index_definition.h"
 #include "alos/index/segment.h"
@@ -93,13 +94,12 @@ struct IndexState {
 // time. Lifetime: the epoch manager must outlive it. Durability: none of its own.
 class CollectionIndexes {
  public:
-  explicit CollectionIndexes(EpochManager* epochs) : epochs_(epochs), state_(new IndexState) {}
-  ~CollectionIndexes() { delete state_.load(std::memory_order_relaxed); }
+  explicit CollectionIndexes(EpochManager* epochs) : epochs_(epochs), state_(epochs) {}
   CollectionIndexes(const CollectionIndexes&) = delete;
   CollectionIndexes& operator=(const CollectionIndexes&) = delete;
 
   // Valid while the caller's epoch guard lives.
-  const IndexState* state() const { return state_.load(std::memory_order_acquire); }
+  const IndexState* state() const { return state_.Get(); }
 
   // A copy, which shares the segments.
   IndexState Copy() const {
@@ -108,14 +108,7 @@ class CollectionIndexes {
   }
 
   // Replaces the state by what `change` makes of a copy; a `change` that returns false leaves it.
-  bool Change(absl::FunctionRef<bool(IndexState*)> change) {
-    absl::MutexLock lock(&mutex_);
-    auto next = std::make_unique<IndexState>(*state_.load(std::memory_order_relaxed));
-    if (!change(next.get())) return false;
-    const IndexState* old = state_.exchange(next.release(), std::memory_order_acq_rel);
-    epochs_->Retire([old] { delete old; });
-    return true;
-  }
+  bool Change(absl::FunctionRef<bool(IndexState*)> change) { return state_.Change(change); }
 
   // How often an index of this name would have helped, this time included.
   std::uint64_t CountWish(const std::string& name) {
@@ -145,10 +138,10 @@ class CollectionIndexes {
 
  private:
   EpochManager* const epochs_;
-  std::atomic<const IndexState*> state_;
+  CopyOnWrite<IndexState> state_;
   static constexpr std::size_t kWishesMax = 1024;
   static constexpr absl::Duration kEvictedFor = absl::Minutes(10);
-  absl::Mutex mutex_;  // Change
+  absl::Mutex mutex_;
   absl::flat_hash_map<std::string, std::uint64_t> wishes_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, absl::Time> evicted_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> is_active_{false};

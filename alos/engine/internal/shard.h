@@ -17,7 +17,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
@@ -29,7 +28,6 @@
 #include "absl/types/span.h"
 #include "alos/base/check.h"
 #include "alos/base/epoch.h"
-#include "alos/base/queue_gauge.h"
 #include "alos/base/status_macros.h"
 #include "alos/document/value.h"
 #include "alos/engine/internal/describe_id.h"
@@ -71,25 +69,6 @@ inline std::size_t ShardNumber(std::uint64_t hash, std::size_t count) {
 inline std::uint64_t FirstGeneration(const DatabaseId& database_id, std::uint32_t shard) {
   return XXH3_64bits_withSeed(database_id.data(), database_id.size(), shard);
 }
-
-// Takes the writer role of a shard, and counts those who wait for one: no more than there are
-// threads.
-class ABSL_SCOPED_LOCKABLE WriterLock {
- public:
-  WriterLock(absl::Mutex* role, QueueGauge* waiting) ABSL_EXCLUSIVE_LOCK_FUNCTION(role)
-      : role_(role) {
-    if (role_->TryLock()) return;
-    waiting->Add(1);
-    role_->Lock();
-    waiting->Remove(1);
-  }
-  ~WriterLock() ABSL_UNLOCK_FUNCTION() { role_->Unlock(); }
-  WriterLock(const WriterLock&) = delete;
-  WriterLock& operator=(const WriterLock&) = delete;
-
- private:
-  absl::Mutex* const role_;
-};
 
 // Threads: members marked "writer" need the writer role (`writer()`); the others may be called by
 // any thread inside an epoch guard. Views passed to visitors are valid during the call.
