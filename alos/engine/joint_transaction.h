@@ -455,8 +455,8 @@ absl::Status JointCommitter<Policies>::Recover(OpenDatabase&& open) {
                     << " transactions over several databases that the last run had decided";
     known.database->NoteJointRecovery(known.installed, known.refused);
   }
-  if (has_unopened_ || log_.empty()) return absl::OkStatus();
-  return log_.Clear();
+  if (log_.empty()) return absl::OkStatus();
+  return has_unopened_ ? log_.CutTornTail() : log_.Clear();
 }
 
 template <class Policies>

@@ -121,7 +121,7 @@ inline absl::StatusOr<PrimaryCheckpoint> DecodePrimaryCheckpoint(std::string_vie
   checkpoint.last_record = get();
   // The checksum held, so these sizes were written by us; still, nothing is read past the end.
   const std::uint64_t shards = get();
-  if (bytes.size() - position < 8 || shards > (bytes.size() - position - 8) / 8)
+  if (shards > (bytes.size() - position - 8) / 8)
     return absl::DataLossError("index checkpoint cut short");
   for (std::uint64_t i = 0; i < shards; ++i) checkpoint.shard_ends.push_back(get());
   const std::uint64_t collections = get();

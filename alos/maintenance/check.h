@@ -12,6 +12,8 @@
 //   checkpoints   checksum, and that they say where the documents are
 //   indexes       checksums, and that the keys of each row, made again from its document, are those
 //                 that the files have; that each document is in them once
+//   decisions     of transactions over several databases: every group of their log; that each
+//                 database has them. When all databases are checked
 //
 // A directory that was not closed in order is checked as its next start would leave it.
 
@@ -19,7 +21,9 @@
 #define ALOS_MAINTENANCE_CHECK_H_
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +37,7 @@
 #include "alos/base/status_macros.h"
 #include "alos/maintenance/finding.h"
 #include "alos/maintenance/internal/index_check.h"
+#include "alos/maintenance/internal/joint_check.h"
 #include "alos/maintenance/internal/log_check.h"
 #include "alos/storage/manifest.h"
 
@@ -74,9 +79,10 @@ inline absl::StatusOr<std::vector<std::string>> FindDatabases(const std::string&
 
 namespace maintenance_internal {
 
+// `joint`: gets what there is to say of transactions over several databases; nullptr: nobody asks.
 inline absl::Status CheckDatabase(PrivateFileSystem* file_system, const std::string& directory,
                                   const CheckOptions& options, FindingList* findings,
-                                  CheckCounts* counts) {
+                                  CheckCounts* counts, std::optional<JointFacts>* joint = nullptr) {
   ALOS_ASSIGN_OR_RETURN(const bool exists, file_system->Exists(directory));
   if (!exists) return absl::NotFoundError(absl::StrCat(directory, ": there is no such database"));
   LogCheck logs(file_system, directory, findings);
@@ -84,6 +90,7 @@ inline absl::Status CheckDatabase(PrivateFileSystem* file_system, const std::str
   ALOS_ASSIGN_OR_RETURN(const bool has_manifest, logs.ReadManifest());
   if (!has_manifest) return absl::OkStatus();
   ALOS_RETURN_IF_ERROR(logs.ReadLogs(counts));
+  if (joint != nullptr) *joint = ReadJointFacts(&logs);
   for (const Manifest::Collection& collection : logs.manifest().collections) {
     ++counts->collections;
     if (options.indexes) IndexCheck(file_system, &logs, collection, findings, counts).Run();
@@ -119,10 +126,17 @@ inline absl::StatusOr<CheckReport> CheckDataDirectory(const std::string& data_pa
   }
   CheckReport report;
   FindingList findings(options.on_finding);
+  std::map<std::string, std::optional<maintenance_internal::JointFacts>> joint;
   for (const std::string& name : databases) {
     PrivateFileSystem file_system;
-    ALOS_RETURN_IF_ERROR(maintenance_internal::CheckDatabase(
-        &file_system, absl::StrCat(data_path, "/", name), options, &findings, &report.counts));
+    ALOS_RETURN_IF_ERROR(
+        maintenance_internal::CheckDatabase(&file_system, absl::StrCat(data_path, "/", name),
+                                            options, &findings, &report.counts, &joint[name]));
+  }
+  if (options.databases.empty()) {
+    PrivateFileSystem file_system;
+    ALOS_RETURN_IF_ERROR(maintenance_internal::CheckJointLog(&file_system, data_path, joint,
+                                                             &findings, &report.counts));
   }
   report.findings = findings.findings();
   report.counts.damages = findings.damages();

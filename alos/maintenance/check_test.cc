@@ -294,6 +294,189 @@ TEST(CheckTest, NamesFileOffsetCollectionAndDocument) {
   EXPECT_GT(*finding.offset + finding.bytes, at);
 }
 
+// --- Transactions over several databases.
+
+class JointCheckTest : public testing::Test {
+ protected:
+  JointCheckTest()
+      : path_(TestPath(absl::StrCat(
+            "joint_", testing::UnitTest::GetInstance()->current_test_info()->name()))) {
+    Open();
+    for (const char* name : {"east", "west"}) {
+      auto* const database = *engine_->GetOrCreateDatabase(name);
+      EXPECT_TRUE(database->InsertOne("c", View(Document("a", 0, "first"))).ok());
+      EXPECT_TRUE(database->Flush().ok());
+    }
+  }
+
+  void Open() {
+    auto engine = DiskEngine::Open(Options(path_, 2));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engine_ = *std::move(engine);
+  }
+  void Kill() { engine_.reset(); }
+
+  // Puts `n` into the document of both databases, as one.
+  void Commit(int n) {
+    auto* const east = *engine_->GetOrCreateDatabase("east");
+    auto* const west = *engine_->GetOrCreateDatabase("west");
+    const auto transaction = *engine_->BeginTransaction({{east, west}});
+    std::string update;
+    Builder(&update).StartDocument().Key("n").Int(n).EndDocument();
+    const std::string filter = IdFilter("a");
+    for (auto* const database : {east, west}) {
+      const auto updated = (*transaction->In(database))
+                               ->UpdateOne("c", Where(filter), *Update::Compile(View(update)));
+      ASSERT_TRUE(updated.ok()) << updated.status();
+    }
+    const absl::Status committed = transaction->Commit();
+    ASSERT_TRUE(committed.ok()) << committed;
+  }
+  std::int64_t Value(std::string_view name) {
+    std::int64_t value = -1;
+    EXPECT_TRUE((*engine_->GetOrCreateDatabase(name))
+                    ->FindById("c", EncodeStringId("a"),
+                               [&](ValueView document) { value = document.Find("n")->AsInt64(); })
+                    .ok());
+    return value;
+  }
+
+  std::string Segment() const { return path_ + "/.joint/journal.000001"; }
+  void Write(std::size_t at, std::string_view bytes) {
+    std::fstream stream(Segment(), std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekp(static_cast<std::streamoff>(at));
+    stream << bytes;
+    ASSERT_TRUE(stream.good());
+  }
+  void CopyWest() { std::filesystem::copy(path_ + "/west", path_ + ".west", kAll); }
+  void PutBackWest() {
+    std::filesystem::remove_all(path_ + "/west");
+    std::filesystem::copy(path_ + ".west", path_ + "/west", kAll);
+    std::filesystem::remove_all(path_ + ".west");
+  }
+
+  static constexpr auto kAll = std::filesystem::copy_options::recursive;
+  const std::string path_;
+  std::unique_ptr<DiskEngine> engine_;
+};
+
+TEST_F(JointCheckTest, WhatIsInstalledIsSound) {
+  Commit(1);
+  Commit(2);
+  Kill();
+  const auto before = FilesOf(path_);
+  const CheckReport report = Check(path_);
+  EXPECT_TRUE(report.findings.empty()) << Text(report);
+  EXPECT_EQ(report.counts.decisions, 2u);
+  EXPECT_EQ(FilesOf(path_), before);
+}
+
+TEST_F(JointCheckTest, WhatIsDecidedAndNotInstalledIsANote) {
+  CopyWest();
+  Commit(1);
+  Commit(2);
+  Kill();
+  PutBackWest();
+  const CheckReport report = Check(path_);
+  EXPECT_TRUE(report.is_sound()) << Text(report);
+  ASSERT_EQ(report.counts.notes, 1u) << Text(report);
+  EXPECT_EQ(report.findings[0].file, path_ + "/west");
+  EXPECT_TRUE(absl::StrContains(report.findings[0].what, "2 transaction(s)")) << Text(report);
+  Open();
+  EXPECT_EQ(Value("west"), 2) << "the start does what the note says";
+}
+
+TEST_F(JointCheckTest, ADatabaseThatIsAnotherOneOrOlderIsDamage) {
+  CopyWest();
+  ASSERT_TRUE(
+      (*engine_->FindDatabase("west"))->InsertOne("c", View(Document("b", 0, "later"))).ok());
+  Commit(1);
+  Kill();
+  PutBackWest();
+  const CheckReport report = Check(path_);
+  ASSERT_EQ(report.counts.damages, 1u) << Text(report);
+  EXPECT_TRUE(absl::StrContains(report.findings[0].what, "an older copy of it")) << Text(report);
+}
+
+TEST_F(JointCheckTest, ADatabaseThatIsNotThereIsDamage) {
+  Commit(1);
+  Kill();
+  std::filesystem::remove_all(path_ + "/west");
+  const CheckReport report = Check(path_);
+  ASSERT_EQ(report.counts.damages, 1u) << Text(report);
+  EXPECT_EQ(report.findings[0].file, path_ + "/west");
+  EXPECT_TRUE(absl::StrContains(report.findings[0].what, "is not there")) << Text(report);
+  const auto only_east = CheckDataDirectory(path_, {.databases = {"east"}});
+  ASSERT_TRUE(only_east.ok()) << only_east.status();
+  EXPECT_TRUE(only_east->findings.empty()) << "of one database nothing is said about others";
+}
+
+TEST_F(JointCheckTest, ATornDecisionIsANoteALostOneIsDamage) {
+  Commit(1);
+  Commit(2);
+  Kill();
+  // Of a third one, that was being written.
+  Write(3 * 4096, "AGRP, and then power was gone");
+  {
+    const CheckReport report = Check(path_);
+    EXPECT_TRUE(report.is_sound()) << Text(report);
+    ASSERT_EQ(report.counts.notes, 1u) << Text(report);
+    EXPECT_EQ(report.findings[0].file, path_ + "/.joint");
+    EXPECT_TRUE(absl::StrContains(report.findings[0].what, "never acknowledged")) << Text(report);
+  }
+  // The second is torn as well, but was installed.
+  Write(2 * 4096 + 60, "????");
+  const CheckReport report = Check(path_);
+  EXPECT_EQ(report.counts.damages, 2u) << Text(report);
+  EXPECT_TRUE(absl::StrContains(Text(report), "ends with decision 1, but database 'east'"))
+      << Text(report);
+}
+
+TEST_F(JointCheckTest, DamageIsFoundAndRepairKeepsWhatCanBeRead) {
+  Commit(1);
+  CopyWest();
+  Commit(2);
+  Kill();
+  PutBackWest();
+  Write(4096 + 60, "????");
+  const CheckReport damaged = Check(path_);
+  ASSERT_EQ(damaged.counts.damages, 1u) << Text(damaged);
+  EXPECT_EQ(damaged.findings[0].file, path_ + "/.joint");
+  EXPECT_TRUE(absl::StrContains(damaged.findings[0].what, "journal.000001: offset 4096"))
+      << Text(damaged);
+  EXPECT_FALSE(DiskEngine::Open(Options(path_, 2)).ok());
+
+  const auto before = FilesOf(path_);
+  const auto dry = RepairDataDirectory(path_, {.dry_run = true});
+  ASSERT_TRUE(dry.ok()) << dry.status();
+  EXPECT_EQ(dry->actions.size(), 1u);
+  EXPECT_EQ(FilesOf(path_), before);
+
+  const auto repaired = RepairDataDirectory(path_, {});
+  ASSERT_TRUE(repaired.ok()) << repaired.status();
+  EXPECT_TRUE(repaired->check.is_sound()) << Text(repaired->check);
+  ASSERT_EQ(repaired->actions.size(), 1u);
+  ASSERT_EQ(repaired->lost_and_found.size(), 1u);
+  EXPECT_EQ(FilesOf(path_).at(repaired->lost_and_found[0] + "/journal.000001"),
+            before.at(Segment()));
+  Open();
+  EXPECT_EQ(Value("east"), 2);
+  EXPECT_EQ(Value("west"), 2) << "the second decision could be read";
+  // A start has nothing left to do with what was repaired.
+  ASSERT_TRUE(engine_->Close().ok());
+  engine_.reset();
+  EXPECT_TRUE(Check(path_).findings.empty());
+}
+
+TEST_F(JointCheckTest, WhoseMarkerIsHiddenByDamageIsNotAccused) {
+  Commit(1);
+  Kill();
+  std::filesystem::remove(path_ + "/west/manifest");
+  const CheckReport report = Check(path_);
+  ASSERT_EQ(report.counts.damages, 1u) << Text(report);
+  EXPECT_EQ(report.findings[0].file, path_ + "/west/manifest");
+}
+
 // --- Flips.
 
 // Opens a database with one byte changed, and looks at everything: no answer may be wrong.

@@ -66,6 +66,7 @@ struct CheckCounts {
   std::uint64_t versions = 0;   // superseded ones and deletions
   std::uint64_t checkpoints = 0;
   std::uint64_t journal_groups = 0;
+  std::uint64_t decisions = 0;  // transactions in the log of those over several databases
   std::uint64_t index_files = 0;
   std::uint64_t index_rows = 0;  // rows of columns whose keys were made again and compared
   std::uint64_t damages = 0;

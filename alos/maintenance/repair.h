@@ -16,6 +16,8 @@
 //   checkpoints, indexes moved; the next start builds them again
 //   manifest             the copy is put in its place
 //   a missing log        only a backup has it; or the operator accepts the loss
+//   decisions over       what can be read of them stays in the log, for the next start; its files
+//   several databases    are moved into .joint/lost+found/TIME
 
 #ifndef ALOS_MAINTENANCE_REPAIR_H_
 #define ALOS_MAINTENANCE_REPAIR_H_
@@ -46,6 +48,7 @@
 #include "alos/document/json.h"
 #include "alos/document/value.h"
 #include "alos/engine/internal/describe_id.h"
+#include "alos/engine/internal/joint_log.h"
 #include "alos/engine/internal/shard.h"
 #include "alos/engine/policies.h"
 #include "alos/index/primary_index.h"
@@ -700,6 +703,33 @@ class DatabaseRepair {
       more_records_;
 };
 
+// The log of transactions over several databases. Nothing when it can be read. What cannot was
+// acknowledged: a part of it may be missing in some of its databases.
+template <class FileSystem>
+absl::Status RepairJointLog(FileSystem& file_system, const std::string& data_path,
+                            std::string_view when, RepairReport* report) {
+  engine_internal::JointLog<FileSystem> log(&file_system, data_path);
+  const absl::Status loaded = log.Load().status();
+  if (!absl::IsDataLoss(loaded)) return loaded;
+  const std::string directory = absl::StrCat(data_path, "/", engine_internal::kJointDirectory);
+  const std::string lost_and_found = absl::StrCat(directory, "/lost+found/", when);
+  ALOS_RETURN_IF_ERROR(file_system.CreateDirectories(lost_and_found));
+  ALOS_ASSIGN_OR_RETURN(const auto salvaged, log.Salvage());
+  for (const std::string& name : salvaged.old_segments) {
+    const std::string path = absl::StrCat(directory, "/", name);
+    ALOS_RETURN_IF_ERROR(file_system.Rename(path, absl::StrCat(lost_and_found, "/", name)));
+    report->actions.push_back(
+        {.file = path,
+         .what = absl::StrCat("moved: the log of transactions over several databases is damaged; ",
+                              salvaged.decisions, " that can be read were kept"),
+         .saved_as = name});
+  }
+  ALOS_RETURN_IF_ERROR(file_system.SyncDirectory(lost_and_found));
+  ALOS_RETURN_IF_ERROR(file_system.SyncDirectory(directory));
+  report->lost_and_found.push_back(lost_and_found);
+  return absl::OkStatus();
+}
+
 }  // namespace maintenance_internal
 
 // Repairs what checking finds damaged; nothing is written when it finds nothing. All is tried in
@@ -741,6 +771,17 @@ inline absl::StatusOr<RepairReport> RepairDataDirectory(const std::string& data_
                              &system, directory, options, lost_and_found, &report)
                              .Run(before.findings));
     report.lost_and_found.push_back(lost_and_found);
+  }
+  if (options.databases.empty()) {
+    if (options.dry_run) {
+      PrivateFileSystem file_system;
+      RepairReport tried;
+      ALOS_RETURN_IF_ERROR(
+          maintenance_internal::RepairJointLog(file_system, data_path, when, &tried));
+      report.actions.insert(report.actions.end(), tried.actions.begin(), tried.actions.end());
+    } else {
+      ALOS_RETURN_IF_ERROR(maintenance_internal::RepairJointLog(system, data_path, when, &report));
+    }
   }
   ALOS_ASSIGN_OR_RETURN(report.check, CheckDataDirectory(data_path, {.databases = options.databases,
                                                                      .take_lock = false}));

@@ -139,6 +139,20 @@ TEST(FrameReaderTest, ReleaseKeepsUnreadBytes) {
   EXPECT_EQ(ReadAll(reader, frame.substr(6), 6), std::vector<std::string>{"kept"});
 }
 
+TEST(FrameReaderTest, AFullBufferGrowsAfterARelease) {
+  FrameReader reader(kLimit);
+  const std::string frame = Frame(std::string(3000, 'x'));
+  absl::Span<char> room = reader.Prepare();
+  std::memcpy(room.data(), frame.data(), room.size());
+  reader.Commit(room.size());
+  const std::size_t received = room.size();
+  reader.Release();
+  EXPECT_EQ(reader.unread(), frame.substr(0, received));
+  EXPECT_FALSE(reader.Prepare().empty());
+  EXPECT_EQ(ReadAll(reader, frame.substr(received), 100),
+            std::vector<std::string>{std::string(3000, 'x')});
+}
+
 TEST(FrameReaderTest, SkipTakesRawBytesAhead) {
   FrameReader reader(kLimit);
   const std::string bytes = "hello" + Frame("then a frame");

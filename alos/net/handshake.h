@@ -22,7 +22,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -33,6 +32,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "alos/base/check.h"
 #include "alos/net/credentials.h"
 #include "openssl/digest.h"
 #include "openssl/hkdf.h"
@@ -166,10 +166,9 @@ class KeySchedule {
   KeySchedule(const Credentials& credentials, const Salt& client_salt, const Salt& server_salt) {
     std::memcpy(salts_, client_salt.data(), kSaltBytes);
     std::memcpy(salts_ + kSaltBytes, server_salt.data(), kSaltBytes);
-    if (HKDF_extract(extracted_, &extracted_bytes_, EVP_sha256(), credentials.key().data(),
-                     credentials.key().size(), salts_, sizeof(salts_)) != 1) {
-      std::abort();  // out of memory only
-    }
+    // Fails for want of memory only.
+    ALOS_CHECK(HKDF_extract(extracted_, &extracted_bytes_, EVP_sha256(), credentials.key().data(),
+                            credentials.key().size(), salts_, sizeof(salts_)) == 1);
     Expand("alosdb-proof-v1", absl::MakeSpan(proof_key_));
   }
   ~KeySchedule() {
@@ -192,21 +191,19 @@ class KeySchedule {
         label, std::string_view(reinterpret_cast<const char*>(salts_), sizeof(salts_)));
     std::array<std::uint8_t, kProofBytes> proof;
     unsigned int proof_bytes = 0;
-    if (HMAC(EVP_sha256(), proof_key_, sizeof(proof_key_),
-             reinterpret_cast<const std::uint8_t*>(message.data()), message.size(), proof.data(),
-             &proof_bytes) == nullptr ||
-        proof_bytes != proof.size()) {
-      std::abort();  // out of memory only
-    }
+    // Fails for want of memory only.
+    const auto* const made = HMAC(EVP_sha256(), proof_key_, sizeof(proof_key_),
+                                  reinterpret_cast<const std::uint8_t*>(message.data()),
+                                  message.size(), proof.data(), &proof_bytes);
+    ALOS_CHECK(made != nullptr && proof_bytes == proof.size());
     return proof;
   }
 
  private:
   void Expand(std::string_view info, absl::Span<std::uint8_t> key) const {
-    if (HKDF_expand(key.data(), key.size(), EVP_sha256(), extracted_, extracted_bytes_,
-                    reinterpret_cast<const std::uint8_t*>(info.data()), info.size()) != 1) {
-      std::abort();  // a key over 8,160 bytes: cannot be
-    }
+    // Fails for a key over 8,160 bytes only.
+    ALOS_CHECK(HKDF_expand(key.data(), key.size(), EVP_sha256(), extracted_, extracted_bytes_,
+                           reinterpret_cast<const std::uint8_t*>(info.data()), info.size()) == 1);
   }
 
   std::uint8_t salts_[2 * kSaltBytes];

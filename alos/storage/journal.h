@@ -239,6 +239,9 @@ struct JournalRecovery {
   std::uint64_t groups = 0;
   std::uint64_t entries = 0;
   std::uint64_t torn_bytes = 0;  // of a group that was being written
+  // Where they are, in the last segment. Offset 0: the segment was being made, nothing is in it.
+  std::uint64_t torn_sequence = 0;
+  std::uint64_t torn_offset = 0;
 };
 
 namespace storage_internal {
@@ -305,7 +308,8 @@ absl::StatusOr<JournalRecovery> ReplayJournal(FileSystem& file_system, const std
         if (segment.compare(offset, 4, "AGRP") == 0)
           return corrupt(0, "the segment header is damaged and groups follow it");
       }
-      recovery.torn_bytes += segment.size();
+      recovery.torn_bytes = segment.size();
+      recovery.torn_sequence = sequences[i];
       break;
     }
     if (std::memcmp(segment.data() + 16, database_id.data(), 16) != 0) {
@@ -356,9 +360,30 @@ absl::StatusOr<JournalRecovery> ReplayJournal(FileSystem& file_system, const std
     const bool torn = last != std::string::npos && last >= bad;
     if (torn && !is_last)
       return corrupt(bad, "a damaged commit group, with a later segment behind it");
-    if (torn) recovery.torn_bytes += last + 1 - bad;
+    if (torn) {
+      recovery.torn_bytes = last + 1 - bad;
+      recovery.torn_sequence = sequences[i];
+      recovery.torn_offset = bad;
+    }
   }
   return recovery;
+}
+
+// Takes away what ReplayJournal called torn, durably, so that a segment may follow the rest. After
+// an error it may be repeated.
+template <class FileSystem>
+absl::Status CutJournal(FileSystem& file_system, const std::string& directory,
+                        const JournalRecovery& recovery) {
+  if (recovery.torn_bytes == 0) return absl::OkStatus();
+  const std::string path = absl::StrCat(directory, "/", JournalFileName(recovery.torn_sequence));
+  if (recovery.torn_offset == 0) {
+    const absl::Status removed = file_system.Remove(path);
+    if (!absl::IsNotFound(removed)) ALOS_RETURN_IF_ERROR(removed);
+    return file_system.SyncDirectory(directory);
+  }
+  ALOS_ASSIGN_OR_RETURN(auto file, file_system.Open(path, OpenMode::kReadWrite));
+  ALOS_RETURN_IF_ERROR(file->WriteAt(recovery.torn_offset, std::string(recovery.torn_bytes, '\0')));
+  return file->Sync();
 }
 
 // Of a journal that ReplayJournal calls corrupt: calls `apply` for each entry of each group that

@@ -3,7 +3,10 @@
 
 #include "alos/storage/manifest.h"
 
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -114,6 +117,128 @@ TEST(ManifestTest, AnUnknownFeatureIsRefusedByName) {
   const absl::Status status = DecodeManifest("manifest", Wrap(document)).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_NE(status.message().find("time_travel"), std::string::npos) << status;
+}
+
+// What an index definition says of itself is taken only where it is of the type it has to be.
+TEST(ManifestTest, OnlyATrueUniqueIsUnique) {
+  std::string none;
+  Builder(&none).StartDocument().Key("id").Uint(3).EndDocument();
+  std::string number;
+  Builder(&number).StartDocument().Key("unique").Int(1).EndDocument();
+  Manifest manifest = Example();
+  manifest.collections[0].indexes = {none, number};
+  EXPECT_FALSE(HasUniqueIndexes(manifest));
+  manifest.collections[0].indexes->push_back(Index(true));
+  EXPECT_TRUE(HasUniqueIndexes(manifest));
+}
+
+TEST(ManifestTest, CompactedLogsAreARequiredFeatureAndStayOne) {
+  Manifest manifest = Example();
+  EXPECT_FALSE(DecodeManifest("manifest", EncodeManifest(manifest))->has_compacted_logs);
+  manifest.has_compacted_logs = true;
+  const std::string bytes = EncodeManifest(manifest);
+  EXPECT_NE(bytes.find("compacted_logs"), std::string::npos);
+  EXPECT_TRUE(DecodeManifest("manifest", bytes)->has_compacted_logs);
+}
+
+// A good manifest with one field replaced; nullopt: without it.
+std::string With(std::string_view key, std::optional<std::string_view> value) {
+  const std::string good = EncodeManifest(Example()).substr(16);
+  std::string document;
+  Builder builder(&document);
+  builder.StartDocument();
+  for (const auto [name, field] : ValueView::FromTrusted(good).entries()) {
+    if (name != key) {
+      builder.Key(name).Raw(field);
+    } else if (value) {
+      builder.Key(name).Raw(ValueView::FromTrusted(*value));
+    }
+  }
+  builder.EndDocument();
+  return Wrap(document);
+}
+
+TEST(ManifestTest, EveryFieldHasToBeThereAndOfItsType) {
+  ASSERT_TRUE(DecodeManifest("manifest", With("", std::nullopt)).ok());
+  constexpr std::string_view kText = "\xa1?", kNumber = "\x07", kNegative = "\xff";
+  constexpr std::string_view kFiveBytes(
+      "\xc4\x05"
+      "12345",
+      7);
+  constexpr std::string_view kZero("\x00", 1), k65537("\xce\x00\x01\x00\x01", 5);
+  const std::string_view fields = "a field is missing or has the wrong type";
+  const struct {
+    std::string_view key;
+    std::vector<std::optional<std::string_view>> bad;
+    std::string_view message;
+  } cases[] = {
+      {"format_version", {std::nullopt, kText, kNegative}, "no format_version"},
+      {"required_features", {std::nullopt, kText}, "no required_features"},
+      {"database_id", {std::nullopt, kText, kNumber, kFiveBytes}, fields},
+      {"shard_count", {std::nullopt, kText, kNegative, kZero, k65537}, fields},
+      {"hash_seed", {std::nullopt, kText}, fields},
+      {"next_collection_id", {std::nullopt, kText}, fields},
+      {"shards_made", {std::nullopt, kText, kFiveBytes}, fields},
+      {"collections", {std::nullopt, kText}, fields},
+  };
+  for (const auto& [key, bad, message] : cases) {
+    for (std::size_t i = 0; i < bad.size(); ++i) {
+      const absl::Status status = DecodeManifest("the/manifest", With(key, bad[i])).status();
+      EXPECT_TRUE(absl::IsDataLoss(status)) << key << " " << i << ": " << status;
+      EXPECT_NE(status.message().find(message), std::string::npos)
+          << key << " " << i << ": " << status;
+      EXPECT_NE(status.message().find("alos repair"), std::string::npos) << status;
+    }
+  }
+}
+
+TEST(ManifestTest, EveryCollectionHasToBeWhole) {
+  const auto read = [](auto&& write) {
+    std::string array;
+    Builder builder(&array);
+    builder.StartArray();
+    write(builder);
+    builder.EndArray();
+    return DecodeManifest("manifest", With("collections", array)).status();
+  };
+  const absl::Status statuses[] = {
+      read([](Builder& builder) { builder.Int(1); }),
+      read([](Builder& builder) { builder.StartDocument().EndDocument(); }),
+      read([](Builder& builder) { builder.StartDocument().Key("id").Int(1).EndDocument(); }),
+      read([](Builder& builder) {
+        builder.StartDocument().Key("id").String("1").Key("name").String("c").EndDocument();
+      }),
+      read([](Builder& builder) {
+        builder.StartDocument().Key("id").Int(1).Key("name").Int(2).EndDocument();
+      }),
+  };
+  for (const absl::Status& status : statuses) {
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_NE(status.message().find("a collection without id or name"), std::string::npos)
+        << status;
+  }
+  const absl::Status no_list = read([](Builder& builder) {
+    builder.StartDocument().Key("id").Int(1).Key("name").String("c");
+    builder.Key("indexes").Int(3).EndDocument();
+  });
+  EXPECT_NE(no_list.message().find("the indexes of a collection are no list"), std::string::npos)
+      << no_list;
+  const absl::Status no_document = read([](Builder& builder) {
+    builder.StartDocument().Key("id").Int(1).Key("name").String("c");
+    builder.Key("indexes").StartArray().Int(3).EndArray().EndDocument();
+  });
+  EXPECT_NE(no_document.message().find("an index that is no document"), std::string::npos)
+      << no_document;
+}
+
+TEST(ManifestTest, AFeatureWithoutANameIsRefused) {
+  for (const std::string_view features :
+       {std::string_view("\x91\x07"), std::string_view("\x91\xa1?")}) {
+    const absl::Status status =
+        DecodeManifest("manifest", With("required_features", features)).status();
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_NE(status.message().find("the feature '?'"), std::string::npos) << status;
+  }
 }
 
 TEST(ManifestTest, WrongTypesAreFound) {

@@ -612,7 +612,7 @@ class BasicShardLog {
     std::uint64_t reservation = mapping_ ? mapping_->reserved_bytes() : kInitialReservation;
     while (reservation < size + size / 2) reservation *= 4;
     ALOS_ASSIGN_OR_RETURN(std::unique_ptr<MappingType> mapping, file_->Map(reservation));
-    if (mapping->mapped_bytes() < size) ALOS_RETURN_IF_ERROR(mapping->Extend(size));
+    ALOS_RETURN_IF_ERROR(mapping->Extend(size));
     allocated_.store(mapping->mapped_bytes(), std::memory_order_relaxed);
     mapping_.Replace(std::move(mapping));
     return absl::OkStatus();

@@ -63,7 +63,7 @@ for ((round = 0; round < rounds; ++round)); do
     program=$server arguments=()
     case $mode in
       journal) arguments=(--sync-mode sync) ;;
-      shard_flush) program=$shard_flush ;;
+      shard_flush) program=$shard_flush arguments=(--sync-mode shard-flush) ;;
       async) arguments=(--sync-mode async) ;;
     esac
     for connections in 1 16 64; do

@@ -51,6 +51,7 @@ std::string Json(const CheckReport& report) {
   put("old_versions", counts.versions);
   put("checkpoints", counts.checkpoints);
   put("journal_groups", counts.journal_groups);
+  put("joint_decisions", counts.decisions);
   put("index_files", counts.index_files);
   put("index_rows", counts.index_rows);
   builder.Key("findings").StartArray();

@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -107,9 +108,9 @@ inline std::uint64_t JointNumber(const std::optional<ValueView>& value) {
 // kDataLoss for what JointDecisionBuilder has not made.
 inline absl::StatusOr<std::vector<JointPart>> DecodeJointParts(std::string_view bytes) {
   const absl::Status bad = absl::DataLossError("a decision that cannot be read");
-  ALOS_ASSIGN_OR_RETURN(const ValueView document, ValueView::Parse(bytes));
-  const std::optional<ValueView> array =
-      document.IsDocument() ? document.Find("parts") : std::nullopt;
+  const absl::StatusOr<ValueView> document = ValueView::Parse(bytes);
+  if (!document.ok() || !document->IsDocument()) return bad;
+  const std::optional<ValueView> array = document->Find("parts");
   if (!array || !array->IsArray()) return bad;
   std::vector<JointPart> parts;
   for (const ValueView view : array->elements()) {
@@ -129,7 +130,7 @@ inline absl::StatusOr<std::vector<JointPart>> DecodeJointParts(std::string_view 
       if (!write.IsArray() || write.size() != 3) return bad;
       std::vector<ValueView> fields;
       for (const ValueView field : write.elements()) fields.push_back(field);
-      if (fields[1].type() != ValueType::kBinary ||
+      if (!fields[0].ToInt64() || fields[1].type() != ValueType::kBinary ||
           (fields[2].type() != ValueType::kBinary && !fields[2].IsNull())) {
         return bad;
       }
@@ -182,6 +183,7 @@ class JointLog {
   // What is there: the decisions of former runs, in their order. Before all else.
   absl::StatusOr<std::vector<JointDecision>> Load() {
     std::vector<JointDecision> decisions;
+    recovery_ = {};
     ALOS_ASSIGN_OR_RETURN(const bool exists, file_system_.Exists(directory_));
     if (!exists) return decisions;
     ALOS_ASSIGN_OR_RETURN(sequences_, ListJournal(file_system_, directory_));
@@ -201,9 +203,48 @@ class JointLog {
                        "several databases that were committed in the last moments a part may then "
                        "be missing"));
     }
+    recovery_ = *recovery;
     number_ = recovery->last_lsn;
     if (!decisions.empty()) epoch_ = decisions.back().epoch;
     return decisions;
+  }
+
+  // After Load(), when what it found stays and decisions are to follow: takes away a decision that
+  // was being written and was never acknowledged. Behind it a later one would look like damage.
+  absl::Status CutTornTail() {
+    ALOS_RETURN_IF_ERROR(CutJournal(file_system_, directory_, recovery_));
+    if (recovery_.torn_bytes != 0 && recovery_.torn_offset == 0) sequences_.pop_back();
+    recovery_.torn_bytes = 0;
+    return absl::OkStatus();
+  }
+
+  // What Load() came by.
+  const JournalRecovery& recovery() const { return recovery_; }
+
+  // For repair, in place of Load(), when that calls the log damaged: makes a segment with all
+  // decisions that can be read. Returns how many those are, and the names of the segments that were
+  // there, which may go.
+  struct Salvaged {
+    std::size_t decisions = 0;
+    std::vector<std::string> old_segments;
+  };
+  absl::StatusOr<Salvaged> Salvage() {
+    Salvaged salvaged;
+    ALOS_ASSIGN_OR_RETURN(sequences_, ListJournal(file_system_, directory_));
+    for (const std::uint64_t sequence : sequences_)
+      salvaged.old_segments.push_back(JournalFileName(sequence));
+    // By number; of an interrupted repair they may be there twice.
+    std::map<std::uint64_t, std::string> found;
+    ALOS_RETURN_IF_ERROR(
+        SalvageJournal(file_system_, directory_, [&](const CommitRecord& record) -> absl::Status {
+          if (!DecodeJointParts(record.bytes).ok()) return absl::OkStatus();
+          epoch_ = record.generation;
+          found.try_emplace(record.offset, record.bytes);
+          return absl::OkStatus();
+        }));
+    salvaged.decisions = found.size();
+    if (!found.empty()) ALOS_RETURN_IF_ERROR(Append({found.begin(), found.end()}));
+    return salvaged;
   }
 
   // Forgets everything: all of it is durably installed.
@@ -279,6 +320,7 @@ class JointLog {
   std::vector<std::uint64_t> sequences_;  // of the segments that there are
   std::unique_ptr<JournalSegment<FileSystem>> segment_;
   JournalGroup group_;
+  JournalRecovery recovery_;
   std::uint64_t number_ = 0;
   std::uint64_t epoch_ = 0;
 };
