@@ -32,7 +32,8 @@ state=${ALOS_FUZZ_DIR:-$HOME/.cache/alos-fuzz}
 mkdir -p "$state"/{corpus,findings,logs}
 read -r -a startup <<<"${ALOS_BAZEL_STARTUP:---output_base=$state/bazel}"
 
-mapfile -t all < <(./bazelw "${startup[@]}" query --noshow_progress 'attr(tags, "fuzz", kind(cc_binary, //...))' \
+sources="//alos/... + //plugins/... + //server/... + //tools/..."
+mapfile -t all < <(./bazelw "${startup[@]}" query --noshow_progress "attr(tags, fuzz, kind(cc_binary, $sources))" \
   2>"$state/query.log" | sed -n 's/_fuzzer$//p' | sort)
 [ ${#all[@]} != 0 ] || { cat "$state/query.log"; exit 1; }
 targets=()

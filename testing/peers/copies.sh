@@ -54,7 +54,7 @@ start() { # DATA_PATH
 step() {
   local name=$1 what=$2 before after begin end
   shift 2
-  before=$(du -sB1 "$what" 2>/dev/null | cut -f1)
+  before=$(if [ -e "$what" ]; then du -sB1 "$what" | cut -f1; fi)
   begin=$(date +%s.%N)
   "$@" >"$scratch/output" 2>&1 || { cat "$scratch/output" >&2; exit 1; }
   sync
