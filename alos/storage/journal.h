@@ -356,8 +356,8 @@ absl::StatusOr<JournalRecovery> ReplayJournal(FileSystem& file_system, const std
             absl::StrCat("a damaged commit group, with a good one behind it at offset ", offset));
       }
     }
-    const std::size_t last = segment.find_last_not_of('\0');
-    const bool torn = last != std::string::npos && last >= bad;
+    const std::size_t last = segment.find_last_not_of('\0');  // at least in the header
+    const bool torn = last >= bad;
     if (torn && !is_last)
       return corrupt(bad, "a damaged commit group, with a later segment behind it");
     if (torn) {

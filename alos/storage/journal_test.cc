@@ -219,6 +219,16 @@ TEST_F(JournalTest, GroupsAreWholeBlocks) {
   EXPECT_EQ(segment_->size_bytes() % kJournalBlockSize, 0u);
 }
 
+TEST_F(JournalTest, ASegmentMayEndWithItsLastGroup) {
+  Create(1, 0);
+  Write({"one"});
+  std::filesystem::resize_file(Path(1), segment_->size_bytes());
+  const auto recovery = Replay();
+  ASSERT_TRUE(recovery.ok()) << recovery.status();
+  EXPECT_EQ(replayed_, std::vector<std::string>{"one"});
+  EXPECT_EQ(recovery->torn_bytes, 0u);
+}
+
 TEST_F(JournalTest, OtherNamesAreNoSegments) {
   Create(3, 0);
   for (const char* name : {"journal.old", "journal", "manifest"})

@@ -37,12 +37,9 @@ stop() {
   child=''
 }
 trap 'stop; rm -rf "$scratch"' EXIT
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+. "$workspace/testing/ports.sh"
 start() { # DATA_PATH
-  for _ in $(seq 100); do
-    port=$((20000 + RANDOM % 20000))
-    listening "$port" || break
-  done
+  port=$(free_port)
   "$server" --port "localhost:$port" --data-path "$1" >"$scratch/log" 2>&1 </dev/null &
   child=$!
   until listening "$port"; do

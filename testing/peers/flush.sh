@@ -48,15 +48,7 @@ if [ -z "$shard_flush" ]; then
   cp -L "$workspace/bazel-bin/server/server" "$scratch/shard_flush_server"
   shard_flush=$scratch/shard_flush_server
 fi
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-free_port() {
-  local port
-  for _ in $(seq 100); do
-    port=$((20000 + RANDOM % 20000))
-    listening "$port" || { echo "$port"; return; }
-  done
-  return 1
-}
+. "$workspace/testing/ports.sh"
 field() { sed -E "s/.*\"$1\":\"?([^,\"}]*).*/\1/"; }
 for ((round = 0; round < rounds; ++round)); do
   for mode in journal shard_flush async; do

@@ -231,6 +231,27 @@ TEST_F(ShardTest, ACheckpointOfBeforeACompactionIsNotBelieved) {
   EXPECT_FALSE(is_later);
 }
 
+// A key that a compaction forgot leaves a slot that is neither free nor used.
+TEST_F(ShardTest, ACheckpointMayHaveForgottenKeys) {
+  Put("a", "1");
+  const std::uint64_t b = Put("b", "2");
+  const std::uint64_t gone = Put("b", std::nullopt);
+  ASSERT_TRUE(shard_->log()->Sync().ok());
+  {
+    const auto guard = epochs_.Enter();
+    EXPECT_TRUE(shard_->RemoveDead(std::vector<TestShard::Move>{{gone, Hash("b")}}, {kCollection}));
+  }
+  Store(*shard_->CaptureCheckpoint());
+  ASSERT_TRUE(Open().ok());
+  bool is_later = false;
+  const auto checkpoint = shard_->LoadCheckpoint(&is_later);
+  ASSERT_TRUE(checkpoint.has_value());
+  ASSERT_TRUE(Recover(&*checkpoint).ok());
+  EXPECT_EQ(*Find("b"), 0u);
+  EXPECT_NE(*Find("a"), 0u);
+  EXPECT_LT(b, gone);
+}
+
 TEST_F(ShardTest, RecordsOfTransactionsAreCountedBehindWhatIsComplete) {
   Put("a", "1", 2);
   Put("b", "2", 2);
