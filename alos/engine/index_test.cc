@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -852,6 +853,50 @@ TEST_F(IndexTest, RottenColumnsAreFoundAndBuiltAgain) {
     const ShellDocument each(absl::StrCat("{n: ", n, "}"));
     EXPECT_EQ(*database_->Count("c", *Filter::Compile(each.view())), 200u) << n;
   }
+}
+
+// A column that a checkpoint has put into a file while another one was built stays there: what the
+// builder began with must not come back from the heap, and the file, which queries may be reading,
+// must not be written again.
+TEST_F(IndexTest, FilesAreWrittenOnce) {
+  constexpr int kFields = 4;
+  for (int i = 0; i < 20000; ++i) {
+    std::string document = absl::StrCat("{_id: ", i);
+    for (int field = 0; field < kFields; ++field) {
+      absl::StrAppend(&document, ", f", field, ": ", i % (field + 7), ", s", field, ": 'text ", i,
+                      " that takes a moment to be cut into its trigrams, word", i * 7919 % 20000,
+                      "'");
+    }
+    Insert(document + "}");
+  }
+  std::map<std::string, std::filesystem::file_time_type> written;
+  const auto look = [&] {
+    for (const auto& entry : std::filesystem::directory_iterator(options_.data_path + "/test")) {
+      const std::string name = entry.path().filename().string();
+      if (!absl::StrContains(name, "idx.") || absl::EndsWith(name, ".new")) continue;
+      const auto time = std::filesystem::last_write_time(entry.path());
+      const auto [known, is_new] = written.emplace(name, time);
+      EXPECT_TRUE(is_new || known->second == time) << name;
+    }
+  };
+  const auto ask = [&](std::string_view text) {
+    const ShellDocument specification(text);
+    ASSERT_TRUE(database_->Count("c", *Filter::Compile(specification.view())).ok());
+  };
+  for (int field = 0; field < kFields; ++field) {
+    ask(absl::StrCat("{f", field, ": 3}"));
+    ASSERT_TRUE(*database_->WaitForIndexes("c"));
+    ask(absl::StrCat("{s", field, ": {$regex: 'word77'}}"));
+    for (int i = 0; i < 4; ++i) {
+      absl::SleepFor(absl::Milliseconds(2));
+      ASSERT_TRUE(database_->Checkpoint().ok());
+      look();
+    }
+    ASSERT_TRUE(*database_->WaitForIndexes("c"));
+    ASSERT_TRUE(database_->Checkpoint().ok());
+    look();
+  }
+  EXPECT_GE(written.size(), kFields + 1u);
 }
 
 TEST_F(IndexTest, DroppedIndexesAndCollectionsAreGone) {

@@ -77,13 +77,14 @@ class SegmentColumn {
  public:
   SegmentColumn(std::shared_ptr<const IndexBytes> bytes, Column column)
       : bytes_(std::move(bytes)), column_(column) {}
-  // The same with an index over the text of its keys.
+  // The same with an index over the text of its keys; verified if `other` is.
   SegmentColumn(const SegmentColumn& other, std::shared_ptr<const IndexBytes> text_bytes,
                 TrigramIndex text)
       : bytes_(other.bytes_),
         column_(other.column_),
         text_bytes_(std::move(text_bytes)),
-        text_(text) {}
+        text_(text),
+        is_verified_(other.is_verified()) {}
 
   // Whether the bytes are known to be as they were written: those that were just built are, those
   // of a file once somebody has looked at all of them.

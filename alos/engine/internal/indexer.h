@@ -776,14 +776,24 @@ class Indexer {
     return false;
   }
 
-  // Gives the columns of `built` to the published segment of the same number.
+  // Gives the published segment of the same number what it lacks of `built`. What it has stays: a
+  // column that was on the heap when `built` was begun may be in a file by now.
   static bool PublishColumns(Collection* collection, const Segment& built) {
     return collection->indexes.Change([&](IndexState* state) {
       for (auto& slot : state->segments) {
         if (slot->number != built.number) continue;
         auto segment = std::make_shared<Segment>(*slot);
         for (const auto& [id, column] : built.columns) {
-          if (state->FindIndex(id) != nullptr) InsertColumn(id, column, segment.get());
+          if (state->FindIndex(id) == nullptr) continue;
+          const SegmentColumn* present = segment->FindColumn(id);
+          if (present == nullptr) {
+            InsertColumn(id, column, segment.get());
+          } else if (present->text() == nullptr && column->text() != nullptr) {
+            InsertColumn(id,
+                         std::make_shared<const SegmentColumn>(*present, column->text_bytes(),
+                                                               *column->text()),
+                         segment.get());
+          }
         }
         slot = std::move(segment);
         return true;
@@ -1028,17 +1038,21 @@ class Indexer {
     return absl::StrCat("stidx.", index.id);
   }
 
-  // Writes the file if `bytes` are only on the heap, and returns them as mapped from it.
+  // Writes the file if `bytes` are only on the heap, and returns them as mapped from it. Queries
+  // may be reading an older file of that name, so it is replaced as a whole.
   absl::StatusOr<std::shared_ptr<const IndexBytes>> StoreBytes(
       const std::string& name, const std::shared_ptr<const IndexBytes>& bytes, bool* wrote) {
     if (!bytes->is_resident()) return bytes;
     const std::string path = absl::StrCat(context_->directory, "/", name);
+    const std::string temporary = absl::StrCat(path, ".new");
     {
-      ALOS_ASSIGN_OR_RETURN(auto file, context_->file_system->Open(path, OpenMode::kCreate));
+      ALOS_ASSIGN_OR_RETURN(auto file, context_->file_system->Open(temporary, OpenMode::kCreate));
       ALOS_RETURN_IF_ERROR(file->Truncate(0));
       ALOS_RETURN_IF_ERROR(file->WriteAt(0, bytes->view()));
       ALOS_RETURN_IF_ERROR(file->Sync());
     }
+    // The directory is flushed when the list of the files is replaced.
+    ALOS_RETURN_IF_ERROR(context_->file_system->Rename(temporary, path));
     *wrote = true;
     return MapBytes(name, bytes->view().size());
   }
@@ -1086,10 +1100,15 @@ class Indexer {
         if (index == nullptr) continue;
         ALOS_ASSIGN_OR_RETURN(auto bytes,
                               keep(ColumnExtension(index->definition), column->shared_bytes()));
-        ALOS_ASSIGN_OR_RETURN(auto mapped, OpenColumn(std::move(bytes)));
+        std::shared_ptr<const IndexBytes> text_bytes;
         if (column->text() != nullptr) {
-          ALOS_ASSIGN_OR_RETURN(auto text_bytes,
+          ALOS_ASSIGN_OR_RETURN(text_bytes,
                                 keep(TextExtension(index->definition), column->text_bytes()));
+        }
+        if (column->resident_bytes() == 0) continue;
+        ALOS_ASSIGN_OR_RETURN(auto mapped, OpenColumn(std::move(bytes)));
+        mapped->SetVerified(column->is_verified());
+        if (text_bytes != nullptr) {
           ALOS_ASSIGN_OR_RETURN(const TrigramIndex text, TrigramIndex::Open(text_bytes->view()));
           mapped = std::make_shared<const SegmentColumn>(*mapped, std::move(text_bytes), text);
         }
