@@ -26,7 +26,8 @@ MEASURED = [
     ('alos/storage/record.h', None, 95),
     ('alos/storage/shard_log.h', None, 86),
     ('alos/index/primary_checkpoint.h', None, 82),
-    ('alos/engine/database.h', ['Open', 'LoadManifest', 'WriteManifest', 'RecoverShards', 'ReplayEvents'], 83),
+    ('alos/engine/internal/database_opening.h', None, 83),
+    ('alos/engine/internal/database_changes.h', ['DecodeEvent', 'WriteEvent', 'ReplayEvents'], 80),
     ('alos/engine/internal/shard.h', [
         'OpenLog', 'LoadCheckpoint', 'Recover', 'CaptureCheckpoint', 'CheckpointWritten', 'Damaged', 'CheckDamage',
         'HasGoodHeader', 'CheckHeader'], 76),

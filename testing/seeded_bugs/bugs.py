@@ -13,7 +13,9 @@ RECORD_H = 'alos/storage/record.h'
 LOG_H = 'alos/storage/shard_log.h'
 FILE_H = 'alos/storage/atomic_file.h'
 SHARD_H = 'alos/engine/internal/shard.h'
-DATABASE_H = 'alos/engine/database.h'
+DATABASE_COLLECTIONS_H = 'alos/engine/internal/database_collections.h'
+DATABASE_OPENING_H = 'alos/engine/internal/database_opening.h'
+DATABASE_UPKEEP_H = 'alos/engine/internal/database_upkeep.h'
 INDEXER_H = 'alos/engine/internal/indexer.h'
 SYNC_H = 'plugins/durability/sync.h'
 ASYNC_H = 'plugins/durability/async.h'
@@ -25,7 +27,7 @@ BUGS = [
          'ALOS_RETURN_IF_ERROR(file_->WriteAt(end_, bytes));\n    if (!BUG) ALOS_RETURN_IF_ERROR(file_->Sync());'),
     ], CRASH, 'EngineCrashTest.Sync'),
     ('acknowledge_at_commit', 'a write is acknowledged when its records are in memory', [
-        (DATABASE_H, 'if (IsVisible(commit_timestamp)) return absl::OkStatus();',
+        (DATABASE_COLLECTIONS_H, 'if (IsVisible(commit_timestamp)) return absl::OkStatus();',
          'if (BUG || IsVisible(commit_timestamp)) return absl::OkStatus();'),
     ], CRASH, 'EngineCrashTest.Sync'),
     ('skip_body_checksum', 'bodies are believed', [
@@ -55,11 +57,11 @@ BUGS = [
          'const std::uint64_t durable_end = BUG ? owned_log_->end() : owned_log_->durable_end();'),
     ], CRASH, 'EngineCrashTest.Async'),
     ('keep_unacknowledged', 'recovery keeps records that are newer than the journal', [
-        (DATABASE_H, 'journal.found ? journal.last_lsn : std::numeric_limits<std::uint64_t>::max();',
+        (DATABASE_OPENING_H, 'journal.found ? journal.last_lsn : std::numeric_limits<std::uint64_t>::max();',
          'journal.found && !BUG ? journal.last_lsn : std::numeric_limits<std::uint64_t>::max();'),
     ], CRASH, 'EngineCrashTest.SyncSeveralAtOnce'),
     ('checkpoint_before_flush', 'an index checkpoint is written before the log it describes is flushed', [
-        (DATABASE_H, 'const std::uint64_t complete_until = durability_->visible_timestamp();\n  ALOS_RETURN_IF_ERROR(SyncShards());',
+        (DATABASE_UPKEEP_H, 'const std::uint64_t complete_until = durability_->visible_timestamp();\n  ALOS_RETURN_IF_ERROR(SyncShards());',
          'const std::uint64_t complete_until = durability_->visible_timestamp();\n  if (!BUG) ALOS_RETURN_IF_ERROR(SyncShards());'),
     ], CRASH, 'EngineCrashTest.Async'),
     ('trim_before_flush', 'a segment of the journal is removed before the logs are flushed', [
@@ -85,7 +87,7 @@ BUGS = [
          'const absl::Status synced = BUG ? absl::OkStatus() : file_system.SyncDirectory(directory);'),
     ], CRASH, 'EngineCrashTest.Sync'),
     ('name_of_log_not_flushed', 'a new log is counted on before its name is durable', [
-        (DATABASE_H, 'ALOS_RETURN_IF_ERROR(context_.file_system->SyncDirectory(context_.directory));\n  absl::MutexLock lock(&manifest_mutex_);\n  const MemoryReserve::Critical critical;\n  for (const Shard* shard : made)',
+        (DATABASE_OPENING_H, 'ALOS_RETURN_IF_ERROR(context_.file_system->SyncDirectory(context_.directory));\n  absl::MutexLock lock(&manifest_mutex_);\n  const MemoryReserve::Critical critical;\n  for (const Shard* shard : made)',
          'if (!BUG) ALOS_RETURN_IF_ERROR(context_.file_system->SyncDirectory(context_.directory));\n  absl::MutexLock lock(&manifest_mutex_);\n  const MemoryReserve::Critical critical;\n  for (const Shard* shard : made)'),
     ], CRASH, 'EngineCrashTest.Async'),
     ('record_where_none_can_begin', 'a log whose size was lost goes on where its file ends', [
@@ -97,13 +99,13 @@ BUGS = [
          'if (header.kind == RecordKind::kDurableMark || header.kind == RecordKind::kAborted ||\n                  (BUG && header.kind == RecordKind::kDelete)) {\n                stale_bytes_'),
     ], CRASH, 'EngineCrashTest.Sync'),
     ('drop_in_memory', 'a collection is dropped in memory only', [
-        (DATABASE_H, 'ALOS_RETURN_IF_ERROR(WriteEvent(name, removed.id, 0));',
+        (DATABASE_COLLECTIONS_H, 'ALOS_RETURN_IF_ERROR(WriteEvent(name, removed.id, 0));',
          'if (!BUG) ALOS_RETURN_IF_ERROR(WriteEvent(name, removed.id, 0));'),
-        (DATABASE_H, 'manifest_.collections.erase(found);\n  const absl::Status written = WriteManifest();',
+        (DATABASE_COLLECTIONS_H, 'manifest_.collections.erase(found);\n  const absl::Status written = WriteManifest();',
          'manifest_.collections.erase(found);\n  const absl::Status written = BUG ? absl::OkStatus() : WriteManifest();'),
     ], CRASH, 'EngineCrashTest.Sync'),
     ('unique_forgotten', 'unique indexes are not loaded', [
-        (DATABASE_H, 'for (const auto& [collection, definition] : unique)\n    ALOS_RETURN_IF_ERROR(unique_->Load',
+        (DATABASE_OPENING_H, 'for (const auto& [collection, definition] : unique)\n    ALOS_RETURN_IF_ERROR(unique_->Load',
          'for (const auto& [collection, definition] : unique)\n    if (!BUG) ALOS_RETURN_IF_ERROR(unique_->Load'),
     ], CRASH, 'EngineCrashTest.SyncWithIndexes'),
     ('failed_flush_is_tried_again', 'a flush that follows a failed one is believed', [
