@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -104,6 +105,30 @@ TEST_F(AggregateTest, LooksUpInAnotherCollection) {
                 "[{$lookup: {from: 'nothing', pipeline: [], as: 'x'}}, {$limit: 1}, "
                 "{$project: {_id: 0, x: 1}}]"),
             "{x: []}");
+}
+
+// An array that a path reaches by its position is compared as a whole, with an index or without.
+TEST_F(AggregateTest, LooksUpArraysAtAPosition) {
+  Insert("lists", "{_id: 1, at: [4, [6]], in: [4, 6]}");
+  for (const bool indexed : {false, true}) {
+    if (indexed) {
+      for (const char* path : {"at.1", "in"}) {
+        ASSERT_TRUE(database_->CreateIndex("lists", {.paths = {path}, .reason = "test"}).ok());
+      }
+      ASSERT_TRUE(*database_->WaitForIndexes("lists"));
+    }
+    for (const auto& [value, field, expected] :
+         {std::tuple("6", "at.1", "{x: []}"), std::tuple("[[6]]", "at.1", "{x: [1]}"),
+          std::tuple("6", "in", "{x: [1]}")}) {
+      EXPECT_EQ(
+          Run("cities", absl::StrCat("[{$limit: 1}, {$project: {_id: 0, v: {$literal: ", value,
+                                     "}}}, {$lookup: {from: 'lists', localField: "
+                                     "'v', foreignField: '",
+                                     field, "', as: 'x'}}, {$project: {x: '$x._id'}}]")),
+          expected)
+          << value << " " << field << " " << indexed;
+    }
+  }
 }
 
 TEST_F(AggregateTest, FollowsAGraph) {

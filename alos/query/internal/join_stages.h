@@ -321,10 +321,10 @@ class ForeignDocuments {
           documents_.emplace_back(document.bytes());
           const ValueView copy = ValueView::FromTrusted(documents_.back());
           bytes += documents_.back().size() + sizeof(std::string);
-          VisitPath(copy, path_, [&](std::optional<ValueView> value) {
+          VisitPath(copy, path_, [&](std::optional<ValueView> value, PathEnd end) {
             if (!value) return false;
             AddKey(*value, number, &bytes);
-            if (value->IsArray()) {
+            if (value->IsArray() && end == PathEnd::kByKey) {
               for (const ValueView element : value->elements()) AddKey(element, number, &bytes);
             }
             return false;
