@@ -464,7 +464,8 @@ TYPED_TEST(CompactionTest, NobodyNoticesUnderLoad) {
     }
   });
   const absl::Time end = absl::Now() + absl::Seconds(3);
-  while (absl::Now() < end) {
+  // On a busy machine they need longer to look a few times.
+  while (absl::Now() < end || (rounds <= 2 && absl::Now() < end + absl::Minutes(1))) {
     auto compacted = this->database_->Compact(absl::Milliseconds(200));
     ASSERT_TRUE(compacted.ok()) << compacted.status();
     rounds += compacted->bytes_back != 0;

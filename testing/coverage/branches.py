@@ -21,24 +21,23 @@ import sys
 # Limits go up with the tests, never down.
 MEASURED = [
     ('alos/storage/atomic_file.h', None, 95),
-    ('alos/storage/journal.h', None, 85),
-    ('alos/storage/manifest.h', None, 74),
+    ('alos/storage/journal.h', None, 97),
+    ('alos/storage/manifest.h', None, 98),
     ('alos/storage/record.h', None, 95),
-    ('alos/storage/shard_log.h', None, 86),
-    ('alos/index/primary_checkpoint.h', None, 82),
+    ('alos/storage/shard_log.h', None, 96),
+    ('alos/index/primary_checkpoint.h', None, 97),
     ('alos/engine/internal/database_opening.h', None, 83),
     ('alos/engine/internal/database_changes.h', ['DecodeEvent', 'WriteEvent', 'ReplayEvents'], 80),
     ('alos/engine/internal/shard.h', [
         'OpenLog', 'LoadCheckpoint', 'Recover', 'CaptureCheckpoint', 'CheckpointWritten', 'Damaged', 'CheckDamage',
-        'HasGoodHeader', 'CheckHeader'], 76),
-    ('alos/engine/internal/joint_log.h', None, 80),
+        'HasGoodHeader', 'CheckHeader'], 97),
+    ('alos/engine/internal/joint_log.h', None, 95),
     ('alos/document/internal/message_pack.h', None, 95),
-    ('alos/net/frame.h', None, 92),
-    ('alos/net/handshake.h', None, 82),
-    ('alos/net/message.h', None, 66),
+    ('alos/net/frame.h', None, 95),
+    ('alos/net/handshake.h', None, 95),
+    ('alos/net/message.h', None, 98),
 ]
-# What is wanted is 95; this is what holds.
-LEAST_OF_ALL = 83
+LEAST_OF_ALL = 95
 IGNORED = re.compile(r'\s*(ALOS_D?CHECK|ALOS_LOG|ABSL_)')
 
 

@@ -26,7 +26,7 @@ rm -f "$state"/*.profraw
 targets=(
   //alos/document:{value_test,value_fuzz}
   //alos/engine:{compaction_test,constraint_test,engine_test,joint_log_test,joint_transaction_test}
-  //alos/engine:{recovery_fuzz,shard_test,transaction_test}
+  //alos/engine:{recovery_fuzz,recovery_test,shard_test,transaction_test}
   //alos/index:primary_checkpoint_test
   //alos/maintenance:{backup_test,check_test}
   //alos/net:{frame_fuzz,frame_test,handshake_fuzz,handshake_test,message_test,request_fuzz,response_fuzz}
