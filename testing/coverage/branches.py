@@ -20,14 +20,14 @@ import sys
 # What is measured: file, its functions (None: all; names of definitions, with all that stands in them), least per cent.
 # Limits go up with the tests, never down.
 MEASURED = [
-    ('alos/storage/atomic_file.h', None, 95),
+    ('alos/storage/atomic_file.h', None, 97),
     ('alos/storage/journal.h', None, 97),
     ('alos/storage/manifest.h', None, 98),
-    ('alos/storage/record.h', None, 95),
+    ('alos/storage/record.h', None, 96),
     ('alos/storage/shard_log.h', None, 96),
     ('alos/index/primary_checkpoint.h', None, 97),
-    ('alos/engine/internal/database_opening.h', None, 83),
-    ('alos/engine/internal/database_changes.h', ['DecodeEvent', 'WriteEvent', 'ReplayEvents'], 80),
+    ('alos/engine/internal/database_opening.h', ['Open', 'LoadManifest', 'WriteManifest', 'RecoverShards'], 95),
+    ('alos/engine/internal/database_changes.h', ['ReplayEvents'], 90),
     ('alos/engine/internal/shard.h', [
         'OpenLog', 'LoadCheckpoint', 'Recover', 'CaptureCheckpoint', 'CheckpointWritten', 'Damaged', 'CheckDamage',
         'HasGoodHeader', 'CheckHeader'], 97),
