@@ -253,6 +253,39 @@ TEST(CheckTest, FindsNothingAfterCompactions) {
   }
 }
 
+// Of a transaction over two shards one has given its record back.
+TEST(CheckTest, FindsNothingInWhatCompactionLeftOfTransactions) {
+  const std::string path = TestPath("compacted_transactions");
+  {
+    EngineOptions options = Options(path, 4);
+    options.history_retention = absl::ZeroDuration();
+    options.compaction = false;
+    auto engine = DiskEngine::Open(options);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    auto* const database = *(*engine)->GetOrCreateDatabase("db");
+    ASSERT_TRUE(database->InsertOne("c", View(Document("hot", 0, "x"))).ok());
+    for (int i = 0; i < 200; ++i) {
+      std::string set;
+      Builder(&set).StartDocument().Key("n").Int(i + 1).EndDocument();
+      const Update replace = *Update::Compile(View(set));
+      const auto transaction = database->BeginTransaction();
+      ASSERT_TRUE(
+          transaction->InsertOne("c", View(Document(absl::StrCat("cold", i), i, "x"))).ok());
+      ASSERT_TRUE(transaction->UpdateOne("c", Where(IdFilter("hot")), replace).ok());
+      const auto committed = transaction->Commit();
+      ASSERT_TRUE(committed.ok()) << committed.status();
+    }
+    const auto compacted = database->Compact();
+    ASSERT_TRUE(compacted.ok()) << compacted.status();
+    EXPECT_GT(compacted->bytes_back, 0u);
+    ASSERT_TRUE((*engine)->Close().ok());
+  }
+  const CheckReport report = Check(path);
+  EXPECT_TRUE(report.is_sound()) << Text(report);
+  EXPECT_EQ(report.counts.notes, 0u) << Text(report);
+  EXPECT_EQ(report.counts.documents, 201u);
+}
+
 TEST(CheckTest, IsRefusedWhileSomebodyHasTheDirectory) {
   const std::string path = TestPath("held");
   auto engine = DiskEngine::Open(Options(path, 2));

@@ -157,8 +157,9 @@ class BasicLogCheck {
     for (std::uint32_t i = 0; i < manifest_.shard_count; ++i) {
       ReadCheckpoint(i);
       if (shards_[i].is_readable) {
-        complete_until_ =
-            std::max(complete_until_, shards_[i].shard->log()->stored_begin().complete_until);
+        compacted_until_ =
+            std::max(compacted_until_, shards_[i].shard->log()->stored_begin().complete_until);
+        complete_until_ = std::max(complete_until_, compacted_until_);
       }
       if (!checkpoints_[i]) continue;
       ++counts->checkpoints;
@@ -494,8 +495,9 @@ class BasicLogCheck {
   void CheckTransactions() {
     for (const auto& [timestamp, transaction] : transactions_) {
       if (transaction.records.size() == transaction.expected) continue;
-      // Its other records are perhaps those that are damaged, which has been said.
-      if (MayBeDamaged(timestamp)) continue;
+      // Its other records are perhaps those that are damaged, which has been said, or were in a
+      // part that was given back.
+      if (MayBeDamaged(timestamp) || timestamp <= compacted_until_) continue;
       const bool is_complete = timestamp <= complete_until_;
       findings_.Add(
           {.severity = is_complete ? Finding::Severity::kDamage : Finding::Severity::kNote,
@@ -521,6 +523,7 @@ class BasicLogCheck {
   absl::Mutex mutex_;
   absl::flat_hash_map<std::uint64_t, TransactionFacts> transactions_;
   std::uint64_t complete_until_ = 0;
+  std::uint64_t compacted_until_ = 0;  // some records up to there are gone
 };
 
 using LogCheck = BasicLogCheck<CheckPolicies>;
