@@ -32,6 +32,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "alos/base/status_macros.h"
@@ -43,10 +44,13 @@
 #include "testing/isolation/register.h"
 
 ABSL_FLAG(std::string, server, "", "The server's program.");
+ABSL_FLAG(std::string, alos, "",
+          "The operator's program, for backups; none: no bank with backups.");
 ABSL_FLAG(std::string, sync_mode, "async", "The server's --sync-mode.");
 ABSL_FLAG(std::int64_t, transactions, 100'000, "So many transactions over lists in all.");
 ABSL_FLAG(std::int64_t, registers, 100'000, "So many operations on registers in all.");
 ABSL_FLAG(std::int64_t, retries, 5'000, "So many writes of which a tenth loses its answer.");
+ABSL_FLAG(double, bank_seconds, 10, "For how long there are backups and compactions of a bank.");
 ABSL_FLAG(std::int64_t, round, 25'000, "Histories of so many are checked one by one.");
 ABSL_FLAG(int, clients, 8, "Clients at once.");
 ABSL_FLAG(double, kill_seconds, 0, "Kills the server (-9) about so often; 0: never.");
@@ -61,27 +65,75 @@ std::int64_t Now() {
       .count();
 }
 
+// A new directory, or where one can be made.
+std::string MakeDirectory() {
+  const char* const base = ::getenv("TEST_TMPDIR");
+  std::string path = absl::StrCat(base != nullptr ? base : "/tmp", "/isolation_XXXXXX");
+  return ::mkdtemp(path.data()) != nullptr ? path : std::string();
+}
+
+// Runs a program to its end; `*output`: what it said. Its exit code, -1 if it has none.
+int Run(const std::vector<std::string>& arguments, std::string* output) {
+  int out[2];
+  if (::pipe2(out, O_CLOEXEC) != 0) return -1;
+  std::vector<char*> raw;
+  for (const std::string& argument : arguments) raw.push_back(const_cast<char*>(argument.c_str()));
+  raw.push_back(nullptr);
+  const pid_t process = ::fork();
+  if (process == 0) {
+    ::dup2(out[1], 1);
+    ::dup2(out[1], 2);
+    ::execv(raw[0], raw.data());
+    ::_exit(127);
+  }
+  ::close(out[1]);
+  output->clear();
+  char part[4096];
+  for (ssize_t size = 0; (size = ::read(out[0], part, sizeof part)) > 0;)
+    output->append(part, static_cast<std::size_t>(size));
+  ::close(out[0]);
+  int status = 0;
+  if (process < 0 || ::waitpid(process, &status, 0) != process || !WIFEXITED(status)) return -1;
+  return WEXITSTATUS(status);
+}
+
 // The server, as a child process.
 class ServerProcess {
  public:
-  explicit ServerProcess(std::string program)
-      : program_(std::move(program)), directory_(MakeDirectory()) {}
+  // Its data directory is removed in the end.
+  ServerProcess(std::string program, std::string directory)
+      : program_(std::move(program)), directory_(std::move(directory)) {}
   ~ServerProcess() {
     Kill();
     std::filesystem::remove_all(directory_);
+  }
+
+  // Kills it and starts it again, from now on with these flags besides, if any are given.
+  absl::Status Restart(std::optional<std::vector<std::string>> more = std::nullopt) {
+    absl::MutexLock lock(&restart_mutex_);
+    if (more) more_ = *std::move(more);
+    Kill();
+    return Start();
+  }
+
+  // Something that is the same again later if it was up all the while; nullopt: it is not.
+  std::optional<int> Life() const {
+    const int kills = kills_;
+    return starts_ == kills + 1 ? std::optional<int>(kills) : std::nullopt;
   }
 
   // Returns when it listens; the port stays the same.
   absl::Status Start() {
     int out[2];
     if (::pipe2(out, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "pipe");
-    const std::vector<std::string> arguments = {
+    std::vector<std::string> arguments = {
         program_,
         absl::StrCat("--port=localhost:", port_),
         absl::StrCat("--data-path=", directory_),
         absl::StrCat("--sync-mode=", absl::GetFlag(FLAGS_sync_mode)),
         "--shards=8",
     };
+    arguments.insert(arguments.end(), more_.begin(), more_.end());
     process_ = ::fork();
     if (process_ == 0) {
       ::dup2(out[1], 1);
@@ -119,12 +171,14 @@ class ServerProcess {
       ::free(line);
       std::fclose(lines);
     });
+    if (listens) ++starts_;
     if (listens) return absl::OkStatus();
     return absl::UnavailableError(absl::StrCat("the server did not start: ", last_));
   }
 
   void Kill() {
     if (process_ > 0) {
+      ++kills_;
       ::kill(process_, SIGKILL);
       ::waitpid(process_, nullptr, 0);
     }
@@ -133,16 +187,15 @@ class ServerProcess {
   }
 
   std::uint16_t port() const { return static_cast<std::uint16_t>(port_); }
+  const std::string& directory() const { return directory_; }
 
  private:
-  static std::string MakeDirectory() {
-    const char* const base = ::getenv("TEST_TMPDIR");
-    std::string path = absl::StrCat(base != nullptr ? base : "/tmp", "/isolation_XXXXXX");
-    return ::mkdtemp(path.data()) != nullptr ? path : std::string();
-  }
-
   const std::string program_;
   const std::string directory_;
+  absl::Mutex restart_mutex_;
+  std::vector<std::string> more_;
+  std::atomic<int> kills_{0};
+  std::atomic<int> starts_{0};
   int port_ = 0;
   pid_t process_ = -1;
   std::thread reader_;
@@ -609,6 +662,268 @@ int CheckJointBank(const ServerProcess& server, std::int64_t count, int round) {
   return wrong.load();
 }
 
+// --- A bank that is backed up and compacted all the while: every state of it, and every backup
+// that is restored, has the same total, and everything that was acknowledged before.
+
+class StoredBank {
+ public:
+  StoredBank(ServerProcess* server, int round)
+      : server_(*server),
+        collection_(absl::StrCat("stored", round)),
+        clients_(static_cast<std::size_t>(absl::GetFlag(FLAGS_clients))),
+        acknowledged_(clients_),
+        unknown_(clients_) {
+    Builder(&everything_).StartDocument(0).EndDocument();
+  }
+
+  int Check() {
+    // What is replaced is given back as soon as may be.
+    const absl::Status started = server_.Restart(std::vector<std::string>{
+        "--compact-min-size=0", "--compact-stale-ratio=0.2", "--history-retention=0"});
+    if (!started.ok()) return Wrong(started.ToString());
+    Open();
+    std::vector<std::thread> threads;
+    threads.emplace_back([this] { BackUp(); });
+    threads.emplace_back([this] { Observe(); });
+    for (std::size_t i = 0; i < clients_; ++i) threads.emplace_back([this, i] { Work(i); });
+    absl::SleepFor(absl::Seconds(absl::GetFlag(FLAGS_bank_seconds)));
+    stop_ = true;
+    for (std::thread& thread : threads) thread.join();
+    // What was acknowledged is there after one more kill; what is unknown may be.
+    if (const absl::Status again = server_.Restart(std::vector<std::string>{}); !again.ok())
+      return Wrong(again.ToString());
+    const std::unique_ptr<Client> client = Connect(server_, kDatabase);
+    const State state = MustRead(*client);
+    CheckTotal(state, "the end");
+    for (std::size_t i = 0; i < clients_; ++i) {
+      if (state.transfers[i] < acknowledged_[i] ||
+          state.transfers[i] > acknowledged_[i] + unknown_[i]) {
+        Wrong(absl::StrCat("client ", i, " has made ", state.transfers[i], " transfers, of which ",
+                           acknowledged_[i].load(), " were acknowledged and ", unknown_[i].load(),
+                           " are unknown"));
+      }
+    }
+    if (compactions_ == 0) Wrong("nothing was compacted");
+    if (restored_ == 0) Wrong("no backup was restored");
+    std::printf(
+        "bank with backups and compaction: %lld transfers, %lld audits, %lld backups (%lld cut "
+        "off), %lld restored, %lld compactions that gave back %lld KiB: %d wrong\n",
+        static_cast<long long>(transfers_.load()), static_cast<long long>(audits_.load()),
+        static_cast<long long>(backups_.load()), static_cast<long long>(cut_off_.load()),
+        static_cast<long long>(restored_.load()), static_cast<long long>(compactions_.load()),
+        static_cast<long long>(bytes_back_.load() / 1024), wrong_.load());
+    std::fflush(stdout);
+    return wrong_;
+  }
+
+ private:
+  static constexpr const char* kDatabase = "vault";
+  static constexpr std::int64_t kBackupsOfFolder = 50;
+  static constexpr std::int64_t kBusyAccounts = 32;
+  static constexpr std::int64_t kAccounts = 400;  // most of which only compaction moves
+  static constexpr std::int64_t kTotal = kAccounts * 100;
+  static constexpr std::int64_t kCounters = 1'000'000;  // the first id of the clients' counters
+
+  struct State {
+    std::int64_t total = 0;
+    std::vector<std::int64_t> transfers;  // of each client
+  };
+
+  int Wrong(std::string_view what) {
+    std::printf("  bank with backups: %.*s\n", static_cast<int>(what.size()), what.data());
+    std::fflush(stdout);
+    return ++wrong_;
+  }
+  void CheckTotal(const State& state, std::string_view where) {
+    if (state.total == kTotal) return;
+    Wrong(absl::StrCat("the total of ", where, " is ", state.total, ", not ", kTotal));
+  }
+
+  void Open() {
+    const std::unique_ptr<Client> client = Connect(server_, kDatabase);
+    for (std::int64_t id = 0; id < kAccounts; ++id) {
+      std::string set;
+      Builder(&set)
+          .StartDocument(1)
+          .Key("$set")
+          .StartDocument(2)
+          .Key("n")
+          .Int(100)
+          .Key("padding")
+          .String(std::string(200 + static_cast<std::size_t>(id) % 100, 'p'))
+          .EndDocument()
+          .EndDocument();
+      while (!client->UpsertOne(collection_, View(Doc("_id", id)), View(set)).ok()) {
+      }
+    }
+    for (std::size_t i = 0; i < clients_; ++i) {
+      while (!client
+                  ->UpsertOne(collection_, View(Doc("_id", CounterOf(i))),
+                              View(Operator("$set", "transfers", 0)))
+                  .ok()) {
+      }
+    }
+  }
+
+  static std::int64_t CounterOf(std::size_t client) {
+    return kCounters + static_cast<std::int64_t>(client);
+  }
+
+  // (A stream would keep its snapshot for ten minutes, and with it what compaction is to give
+  // back.)
+  absl::StatusOr<State> Read(Client& client, bool in_transaction) {
+    State state;
+    state.transfers.resize(clients_);
+    const auto add = [&](ValueView document) {
+      const std::int64_t id = document.Find("_id")->AsInt64();
+      if (id < kCounters) {
+        state.total += document.Find("n")->AsInt64();
+      } else {
+        state.transfers[static_cast<std::size_t>(id - kCounters)] =
+            document.Find("transfers")->AsInt64();
+      }
+    };
+    std::vector<EncodedDocument> found;
+    if (in_transaction) {
+      ALOS_ASSIGN_OR_RETURN(const auto transaction, client.BeginTransaction());
+      ALOS_ASSIGN_OR_RETURN(found, transaction->Find(collection_, View(everything_)));
+    } else {
+      ALOS_ASSIGN_OR_RETURN(found, client.Find(collection_, View(everything_)));
+    }
+    for (const EncodedDocument& document : found) add(View(document));
+    return state;
+  }
+  State MustRead(Client& client) {
+    while (true) {
+      absl::StatusOr<State> state = Read(client, false);
+      if (state.ok()) return *std::move(state);
+    }
+  }
+
+  void Work(std::size_t number) {
+    const std::unique_ptr<Client> client = Connect(server_, kDatabase);
+    std::mt19937_64 random(number + 1);
+    while (!stop_) {
+      if (number % 4 == 0) {
+        const absl::StatusOr<State> state = Read(*client, random() % 2 == 0);
+        if (!state.ok()) continue;
+        ++audits_;
+        CheckTotal(*state, "an audit");
+        continue;
+      }
+      const auto from = static_cast<std::int64_t>(random() % kBusyAccounts);
+      const auto to =
+          (from + 1 + static_cast<std::int64_t>(random() % (kBusyAccounts - 1))) % kBusyAccounts;
+      const auto amount = static_cast<std::int64_t>(random() % 20);
+      const auto transaction = client->BeginTransaction();
+      if (!transaction.ok()) continue;
+      const auto add = [&](std::int64_t id, std::string_view field, std::int64_t n) {
+        const auto updated =
+            (*transaction)
+                ->UpdateOne(collection_, View(Doc("_id", id)), View(Operator("$inc", field, n)));
+        return updated.ok() && *updated == 1;
+      };
+      if (!add(from, "n", -amount) || !add(to, "n", amount) ||
+          !add(CounterOf(number), "transfers", 1)) {
+        continue;
+      }
+      const absl::Status committed = (*transaction)->Commit();
+      transfers_ += committed.ok();
+      acknowledged_[number] += committed.ok();
+      unknown_[number] += IsLost(committed);
+    }
+  }
+
+  // Backs up, and restores what it has.
+  void BackUp() {
+    const std::string alos = absl::GetFlag(FLAGS_alos);
+    std::string folder = MakeDirectory();
+    std::string output;
+    const auto verify = [&] {
+      if (const int code = Run({alos, "backup", "verify", folder}, &output); code != 0)
+        Wrong(absl::StrCat("the backups are not sound: ", output));
+      std::filesystem::remove_all(folder);
+    };
+    do {
+      const std::optional<int> life = server_.Life();
+      std::vector<std::int64_t> acknowledged(acknowledged_.begin(), acknowledged_.end());
+      const int code = Run({alos, "backup", absl::StrCat("--port=127.0.0.1:", server_.port()),
+                            "--to", folder, kDatabase},
+                           &output);
+      if (code != 0) {
+        if (life && server_.Life() == life) Wrong(absl::StrCat("a backup failed: ", output));
+        ++cut_off_;
+        continue;
+      }
+      Restore(folder, acknowledged);
+      if (++backups_ % kBackupsOfFolder != 0) continue;
+      verify();
+      folder = MakeDirectory();
+    } while (!stop_ || (restored_ == 0 && wrong_ == 0));
+    verify();
+  }
+
+  void Restore(const std::string& folder, const std::vector<std::int64_t>& acknowledged) {
+    ServerProcess restored(absl::GetFlag(FLAGS_server), MakeDirectory());
+    std::string output;
+    if (Run({absl::GetFlag(FLAGS_alos), "restore", "--from", folder, "--data-path",
+             restored.directory()},
+            &output) != 0) {
+      Wrong(absl::StrCat("a backup could not be restored: ", output));
+      return;
+    }
+    if (const absl::Status started = restored.Start(); !started.ok()) {
+      Wrong(absl::StrCat("what was restored does not start: ", started.ToString()));
+      return;
+    }
+    const std::unique_ptr<Client> client = Connect(restored, kDatabase);
+    const State state = MustRead(*client);
+    CheckTotal(state, "a backup");
+    for (std::size_t i = 0; i < clients_; ++i) {
+      if (state.transfers[i] >= acknowledged[i]) continue;
+      Wrong(absl::StrCat("a backup has ", state.transfers[i], " transfers of client ", i,
+                         ", of which ", acknowledged[i], " were acknowledged before it was begun"));
+    }
+    ++restored_;
+  }
+
+  // What compaction has done, in all lives of the server.
+  void Observe() {
+    const std::unique_ptr<Client> client = Connect(server_, kDatabase);
+    std::int64_t last_runs = 0;
+    std::int64_t last_bytes = 0;
+    while (!stop_) {
+      absl::SleepFor(absl::Milliseconds(50));
+      const auto stats = client->Stats();
+      if (!stats.ok()) continue;
+      const std::optional<ValueView> compaction = View(*stats).Find("compaction");
+      if (!compaction) continue;
+      const std::int64_t runs = compaction->Find("runs")->ToInt64().value_or(0);
+      const std::int64_t bytes = compaction->Find("bytes_given_back")->ToInt64().value_or(0);
+      compactions_ += runs < last_runs ? runs : runs - last_runs;
+      bytes_back_ += bytes < last_bytes ? bytes : bytes - last_bytes;
+      last_runs = runs;
+      last_bytes = bytes;
+    }
+  }
+
+  ServerProcess& server_;
+  const std::string collection_;
+  const std::size_t clients_;
+  std::string everything_;
+  std::atomic<bool> stop_{false};
+  std::atomic<int> wrong_{0};
+  std::vector<std::atomic<std::int64_t>> acknowledged_;  // of each client
+  std::vector<std::atomic<std::int64_t>> unknown_;
+  std::atomic<std::int64_t> transfers_{0};
+  std::atomic<std::int64_t> audits_{0};
+  std::atomic<std::int64_t> backups_{0};
+  std::atomic<std::int64_t> cut_off_{0};
+  std::atomic<std::int64_t> restored_{0};
+  std::atomic<std::int64_t> compactions_{0};
+  std::atomic<std::int64_t> bytes_back_{0};
+};
+
 // --- Writes whose answers are lost: sent again, and done once.
 
 int CheckRetries(const ServerProcess& server, std::int64_t count, int round) {
@@ -715,7 +1030,7 @@ int CheckRetries(const ServerProcess& server, std::int64_t count, int round) {
 }
 
 int Main() {
-  ServerProcess server(absl::GetFlag(FLAGS_server));
+  ServerProcess server(absl::GetFlag(FLAGS_server), MakeDirectory());
   if (const absl::Status started = server.Start(); !started.ok()) {
     std::fprintf(stderr, "%s\n", started.ToString().c_str());
     return 2;
@@ -733,8 +1048,7 @@ int Main() {
             absl::Seconds(kill_seconds * (0.5 + static_cast<double>(random() % 1000) / 1000));
         while (!stop && absl::Now() < until) absl::SleepFor(absl::Milliseconds(10));
         if (stop) return;
-        server.Kill();
-        if (const absl::Status started = server.Start(); !started.ok()) {
+        if (const absl::Status started = server.Restart(); !started.ok()) {
           std::fprintf(stderr, "%s\n", started.ToString().c_str());
           std::_Exit(2);
         }
@@ -753,6 +1067,8 @@ int Main() {
                      round);
   wrong += CheckJointBank(
       server, std::min<std::int64_t>(absl::GetFlag(FLAGS_transactions) / 10, size), round);
+  if (!absl::GetFlag(FLAGS_alos).empty() && absl::GetFlag(FLAGS_bank_seconds) > 0)
+    wrong += StoredBank(&server, round).Check();
   if (absl::GetFlag(FLAGS_retries) > 0)
     wrong += CheckRetries(server, absl::GetFlag(FLAGS_retries), round);
   stop = true;
