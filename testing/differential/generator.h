@@ -61,6 +61,7 @@ class Generator {
     steps.push_back(Document("index", Indexes(automatic)));
     if (!text_paths_.empty()) {
       std::vector<Bytes> paths;
+      paths.reserve(text_paths_.size());
       for (const std::string& path : text_paths_) paths.push_back(String(path));
       steps.push_back(Document("text", Array(paths)));
     }
