@@ -123,7 +123,10 @@ void Fill(Engine* engine, int documents, Model* model) {
   for (int i = 0; i < documents; i += 5) change(*database, i);
   for (int i = 1; i < documents; i += 7) {
     const std::string id = absl::StrCat("d", i);
-    ASSERT_TRUE(database->DeleteOne("c", Where(IdFilter(id))).ok());
+    const auto deleted = database->DeleteOne("c", Where(IdFilter(id)));
+    ASSERT_TRUE(deleted.ok()) << deleted.status();
+    // What is not visible yet conflicts with a transaction that begins now.
+    ASSERT_TRUE(database->WaitVisible(deleted->commit_timestamp).ok());
     model->erase(id);
   }
   for (int round = 0; round < 3; ++round) {
