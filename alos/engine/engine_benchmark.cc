@@ -6,18 +6,11 @@
 //
 //   ./bazelw run -c opt //alos/engine:engine_benchmark
 
-#include <sched.h>
-
-#include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "alos/document/builder.h"
@@ -100,75 +93,6 @@ void BM_FindById(benchmark::State& state) {
   state.SetBytesProcessed(static_cast<std::int64_t>(bytes));
 }
 BENCHMARK(BM_FindById)->Arg(1000)->Arg(100000);
-
-// Readers never wait: the 99th percentile of point reads, alone (0) and beside a writer that does
-// nothing else (1), on different cores, of the documents that are read.
-void BM_FindByIdBesideAWriter(benchmark::State& state) {
-  Store store;
-  constexpr std::uint64_t kDocuments = 10'000;
-  for (std::uint64_t i = 0; i < kDocuments; ++i) {
-    const std::string document = MakeDocument(i);
-    if (!store.database().InsertOne("c", ValueView::FromTrusted(document)).ok())
-      state.SkipWithError("insert failed");
-  }
-  const auto pin = [](int core) {
-    cpu_set_t cores;
-    CPU_ZERO(&cores);
-    CPU_SET(core, &cores);
-    sched_setaffinity(0, sizeof cores, &cores);
-  };
-  cpu_set_t before;
-  sched_getaffinity(0, sizeof before, &before);
-  std::atomic<bool> stop{false};
-  std::atomic<std::uint64_t> written{0};
-  std::thread writer;
-  if (state.range(0) != 0) {
-    writer = std::thread([&] {
-      pin(1);
-      std::string change;
-      Builder(&change)
-          .StartDocument()
-          .Key("$inc")
-          .StartDocument()
-          .Key("n")
-          .Int(1)
-          .EndDocument()
-          .EndDocument();
-      const Update update = *Update::Compile(ValueView::FromTrusted(change));
-      for (std::uint64_t i = 0; !stop; ++i) {
-        std::string filter;
-        Builder(&filter)
-            .StartDocument()
-            .Key("_id")
-            .String(absl::StrCat("document", i % kDocuments))
-            .EndDocument();
-        written += store.database()
-                       .UpdateOne("c", *Filter::Compile(ValueView::FromTrusted(filter)), update)
-                       .ok();
-      }
-    });
-  }
-  pin(0);
-  std::vector<std::uint32_t> nanoseconds;
-  std::uint64_t number = 0;
-  for (auto _ : state) {
-    const std::string id = EncodeStringId(absl::StrCat("document", (number += 7919) % kDocuments));
-    const auto begin = std::chrono::steady_clock::now();
-    benchmark::DoNotOptimize(store.database().FindById("c", id, [](ValueView) {}));
-    nanoseconds.push_back(
-        static_cast<std::uint32_t>((std::chrono::steady_clock::now() - begin).count()));
-  }
-  stop = true;
-  if (writer.joinable()) writer.join();
-  sched_setaffinity(0, sizeof before, &before);
-  std::sort(nanoseconds.begin(), nanoseconds.end());
-  if (!nanoseconds.empty()) {
-    state.counters["p50_ns"] = nanoseconds[nanoseconds.size() / 2];
-    state.counters["p99_ns"] = nanoseconds[nanoseconds.size() * 99 / 100];
-  }
-  state.counters["written"] = static_cast<double>(written.load());
-}
-BENCHMARK(BM_FindByIdBesideAWriter)->Arg(0)->Arg(1);
 
 }  // namespace
 }  // namespace alos

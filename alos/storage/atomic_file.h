@@ -19,13 +19,12 @@
 
 namespace alos {
 
-// Replaces `directory`/`name` by `content`: written beside it, flushed, renamed, the directory
-// flushed. When this returns OK the new content survives a power failure. On an error the old
-// content is there, but for kUnavailable: then the new one is, and may be lost with the power.
+// Replaces `path` by `content`: written beside it, flushed, renamed. The new name is durable only
+// once its directory is flushed; until then a power failure may bring the old content back. Who has
+// the old file open or mapped keeps it.
 template <class FileSystem>
-absl::Status ReplaceFile(FileSystem& file_system, const std::string& directory,
-                         std::string_view name, std::string_view content) {
-  const std::string path = absl::StrCat(directory, "/", name);
+absl::Status ReplaceFileUnflushed(FileSystem& file_system, const std::string& path,
+                                  std::string_view content) {
   const std::string temporary = absl::StrCat(path, ".new");
   {
     ALOS_ASSIGN_OR_RETURN(auto file, file_system.Open(temporary, OpenMode::kCreate));
@@ -33,7 +32,17 @@ absl::Status ReplaceFile(FileSystem& file_system, const std::string& directory,
     ALOS_RETURN_IF_ERROR(file->WriteAt(0, content));
     ALOS_RETURN_IF_ERROR(file->Sync());
   }
-  ALOS_RETURN_IF_ERROR(file_system.Rename(temporary, path));
+  return file_system.Rename(temporary, path);
+}
+
+// Replaces `directory`/`name` by `content`: as above, and the directory flushed. When this returns
+// OK the new content survives a power failure. On an error the old content is there, but for
+// kUnavailable: then the new one is, and may be lost with the power.
+template <class FileSystem>
+absl::Status ReplaceFile(FileSystem& file_system, const std::string& directory,
+                         std::string_view name, std::string_view content) {
+  const std::string path = absl::StrCat(directory, "/", name);
+  ALOS_RETURN_IF_ERROR(ReplaceFileUnflushed(file_system, path, content));
   const absl::Status synced = file_system.SyncDirectory(directory);
   if (synced.ok()) return synced;
   return absl::UnavailableError(

@@ -1043,16 +1043,9 @@ class Indexer {
   absl::StatusOr<std::shared_ptr<const IndexBytes>> StoreBytes(
       const std::string& name, const std::shared_ptr<const IndexBytes>& bytes, bool* wrote) {
     if (!bytes->is_resident()) return bytes;
-    const std::string path = absl::StrCat(context_->directory, "/", name);
-    const std::string temporary = absl::StrCat(path, ".new");
-    {
-      ALOS_ASSIGN_OR_RETURN(auto file, context_->file_system->Open(temporary, OpenMode::kCreate));
-      ALOS_RETURN_IF_ERROR(file->Truncate(0));
-      ALOS_RETURN_IF_ERROR(file->WriteAt(0, bytes->view()));
-      ALOS_RETURN_IF_ERROR(file->Sync());
-    }
     // The directory is flushed when the list of the files is replaced.
-    ALOS_RETURN_IF_ERROR(context_->file_system->Rename(temporary, path));
+    ALOS_RETURN_IF_ERROR(ReplaceFileUnflushed(
+        *context_->file_system, absl::StrCat(context_->directory, "/", name), bytes->view()));
     *wrote = true;
     return MapBytes(name, bytes->view().size());
   }
